@@ -1,0 +1,374 @@
+"""What to do: the only way the core reaches the world.
+
+The contract of the engine, which every effect may rely on:
+
+- Actions of one lane run in order, actions of different lanes in any order. Where A must precede B in another lane, the
+  core waits for Finished(A) before it returns B.
+- Every action with a `ticket` ends in exactly one Finished.
+- An action list may be cut anywhere by a crash: each action is idempotent.
+- `until` (ring, not_after), where present, is looked at again immediately before the call: superseded actions are dropped
+  and end as Outcome(SUPERSEDED).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from corolistener.core.capacity import Vm
+from corolistener.core.config import CloudAddress, ConfigId
+from corolistener.core.ledger import Rows, Version
+from corolistener.core.messages import Change, Message
+from corolistener.core.notes import Note
+from corolistener.core.view import RingId
+from corolistener.ids import Instant, NodeId, Ticket, VmName
+
+
+class Reason(Enum):
+    """Why an action is taken. Words for people live in cli/render."""
+
+    ELECTED = "elected"
+    ADOPTED = "adopted"
+    RESTORED = "restored"
+    RETRIED = "retried"
+    SUPERSEDED_MASTER = "other-master"
+    QUORUM_LOST = "quorum-lost"
+    LEASE_ENDED = "lease-ended"
+    COROSYNC_LOST = "corosync-lost"
+    LEAVING = "leaving"
+    DISALLOWED = "disallowed"
+    CONFIGURED = "configured"
+    NOT_MASTER = "not-master"
+    BROKEN = "invariant-broken"
+    PLACED = "placed"
+    RETURNED = "returned"
+    MOVED = "placed-elsewhere"
+    OUTDATED = "older-generation"
+    STRAY = "started-by-hand"
+    LOST = "node-lost"
+
+
+class Lock(Enum):
+    """The two files VMmanager reads, by the last part of their names."""
+
+    SERVICE = "service"
+    RELOCATED = "relocated"
+
+
+class Cause(Enum):
+    """Why corosync.conf is rewritten."""
+
+    TAKEOVER = "takeover"
+    PUSHED = "pushed"
+    REVERTED = "reverted"
+    NODE_ADDED = "node-added"
+    NODE_EDITED = "node-edited"
+    NODE_REMOVED = "node-removed"
+    FOUND_NEWER = "found-newer"
+    DIVERGED = "diverged"
+    ROLLED_BACK = "rolled-back"
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """An action with this may start only in this ring and only before `not_after`."""
+
+    ring: RingId
+    not_after: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Multicast:
+    """Send to the group, in agreed order. Lane `ring`; a ring that cannot take it now is retried by the lane."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAddress:
+    """Put the cloud IP on its device and announce it; keeps an address already there. Lane `address`."""
+
+    ticket: Ticket
+    address: CloudAddress
+    until: Until
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceAddress:
+    """Announce an address that is held already: after a heal, or when another station answers for it. Lane `address`."""
+
+    ticket: Ticket
+    address: CloudAddress
+    until: Until
+
+
+@dataclass(frozen=True, slots=True)
+class DropAddress:
+    """Take the cloud IP off its device; done if it is not there. Lane `address`."""
+
+    ticket: Ticket
+    address: CloudAddress
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLock:
+    """Create a lock file with O_EXCL; keeps one that is ours, renames aside what is not. Lane `lock`."""
+
+    ticket: Ticket
+    lock: Lock
+    until: Until
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLock:
+    """Remove a lock file; done if it is not there. Lane `lock`."""
+
+    ticket: Ticket
+    lock: Lock
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDatabase:
+    """Run the `moved` hook: take the database replica into use. Lane `service`.
+
+    `former` is who served before; None where nobody else is known to have served since this node did.
+    """
+
+    ticket: Ticket
+    until: Until
+    former: NodeId | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartService:
+    """Start the manager; done if it runs. `ports` are ihttpd's. Lane `service`."""
+
+    ticket: Ticket
+    until: Until
+    ports: tuple[int, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class StopService:
+    """Stop the manager; done if it does not run. Lane `service`."""
+
+    ticket: Ticket
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareConfig:
+    """Compute the text of a changed corosync.conf from the file whose id is `base`; nothing is written.
+
+    Ends in Prepared, or Failed with the administrator's line. `version` is the new config_version, `members` must all
+    be in the new nodelist. Lane `config`.
+    """
+
+    ticket: Ticket
+    base: ConfigId
+    version: int
+    change: Change
+    members: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConfig:
+    """Read the own file; ends in Prepared with its text, if its id is still `config`. Lane `config`."""
+
+    ticket: Ticket
+    config: ConfigId
+
+
+@dataclass(frozen=True, slots=True)
+class InstallConfig:
+    """Validate a text and put it in place of the own file, keeping that one as `.VERSION`. Lane `config`."""
+
+    ticket: Ticket
+    config: ConfigId
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawConfig:
+    """Put the kept file `previous` back, if the own file is still `config`. Lane `config`."""
+
+    ticket: Ticket
+    config: ConfigId
+    previous: ConfigId
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadConfig:
+    """Ask corosync to reload everywhere. Lane `config`."""
+
+    ticket: Ticket
+    config: ConfigId
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write a change of the ledger to disk, so that a loss of power leaves it; all of it where `whole`. Lane `store`."""
+
+    ticket: Ticket
+    version: Version
+    rows: Rows
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartVm:
+    """Create a copy of a VM, suspended, with its generation written on it; done if there is one. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    vm: Vm
+    generation: int
+    until: Until
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeVm:
+    """Let a suspended copy run. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    name: VmName
+    until: Until
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendVm:
+    """Let a copy execute nothing, and keep its memory; done if there is none. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    name: VmName
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class StopVm:
+    """Destroy a copy; done if there is none. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    name: VmName
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class MarkVm:
+    """Write its generation on a copy. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    name: VmName
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Make sure by its fence agent that a lost node is off. Lane `fence:NODE`."""
+
+    ticket: Ticket
+    node: NodeId
+    boot: str
+    until: Until
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWatchdog:
+    """Keep the watchdog quiet. Lane `watchdog`.
+
+    `until` None: everything is confirmed suspended, and that needs no lease.
+    """
+
+    ticket: Ticket
+    until: Until | None
+
+
+@dataclass(frozen=True, slots=True)
+class DisarmWatchdog:
+    """Stop the watchdog for good. Lane `watchdog`."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell the operator who asked `request` how it goes (`done` False) or went. `code` is stable; "ok" is success."""
+
+    request: int
+    done: bool
+    code: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The farewell has been delivered and everything is let go: this process may end."""
+
+
+TicketedAction = (
+    HoldAddress
+    | AnnounceAddress
+    | DropAddress
+    | TakeLock
+    | ReleaseLock
+    | TakeDatabase
+    | StartService
+    | StopService
+    | PrepareConfig
+    | ReadConfig
+    | InstallConfig
+    | WithdrawConfig
+    | ReloadConfig
+    | Record
+    | StartVm
+    | ResumeVm
+    | SuspendVm
+    | StopVm
+    | MarkVm
+    | Fence
+    | FeedWatchdog
+    | DisarmWatchdog
+)
+Action = TicketedAction | Multicast | Answer | Leave | Note
+
+Family = Literal["address", "lock", "service", "config", "store", "vm", "fence", "watchdog"]
+"""Kinds of lanes: each has one neighbour."""
+
+
+def family_of(action: TicketedAction) -> Family:
+    """Whose neighbour's an action is."""
+    match action:
+        case HoldAddress() | AnnounceAddress() | DropAddress():
+            return "address"
+        case TakeLock() | ReleaseLock():
+            return "lock"
+        case TakeDatabase() | StartService() | StopService():
+            return "service"
+        case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig() | ReloadConfig():
+            return "config"
+        case Record():
+            return "store"
+        case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm():
+            return "vm"
+        case Fence():
+            return "fence"
+        case FeedWatchdog() | DisarmWatchdog():
+            return "watchdog"
+
+
+def lane_of(action: TicketedAction) -> str:
+    """The order domain of an action that ends in Finished: its family, and each VM's and each fenced node's own."""
+    match action:
+        case StartVm():
+            return f"vm:{action.vm.name}"
+        case ResumeVm() | SuspendVm() | StopVm() | MarkVm():
+            return f"vm:{action.name}"
+        case Fence():
+            return f"fence:{action.node}"
+        case _:
+            return family_of(action)

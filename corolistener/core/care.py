@@ -1,0 +1,245 @@
+"""This node's own copies of VMs and its watchdog: what runs here, and what must not.
+
+A copy goes on running under the lease. It is started, resumed or destroyed only by a placement that is stable in an open
+ledger. Without the lease everything is suspended, and stays so until this node is part of a quorate line again, admitted,
+and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "Placement", "Coming back".
+"""
+
+from corolistener.core.actions import (
+    DisarmWatchdog,
+    FeedWatchdog,
+    MarkVm,
+    Multicast,
+    Reason,
+    ResumeVm,
+    StartVm,
+    StopVm,
+    SuspendVm,
+    Until,
+)
+from corolistener.core.copies import Aim, Copy, Deed, aim
+from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
+from corolistener.core.keeping import firm, stable
+from corolistener.core.ledger import Known, Placed
+from corolistener.core.lifecycle import Mode
+from corolistener.core.messages import VmState
+from corolistener.core.notes import NoteCode
+from corolistener.core.relocation import Placement, due
+from corolistener.core.state import State
+from corolistener.ids import Instant, Ticket, VmName
+
+
+def licensed(s: State, now: Instant) -> bool:
+    """What runs here may go on running."""
+    return s.lease.valid(now) and s.mode in (Mode.ADOPTING, Mode.RUNNING)
+
+
+def waiting(s: State, now: Instant) -> bool:
+    """A new process: what a former one of this boot left running goes on, until it must be clear whether there is a quorum."""
+    young = not s.leased and s.adopt_until is not None and now < s.adopt_until
+    return young and s.mode in (Mode.ADOPTING, Mode.RUNNING) and not (s.matched and not s.quorum.quorate)
+
+
+def announced(s: State) -> Known:
+    """What this node says of itself."""
+    timing = s.config.timing
+    return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, 0 if s.unarming else s.watchdog_ms)
+
+
+def _admitted(s: State, upto: int) -> bool:
+    """The line's stable ledger knows this incarnation and what it announced, and nothing is to be reconciled."""
+    peer = s.group.peers.get(s.me)
+    known = s.keeping.ledger.known.get(s.me)
+    return upto >= 0 and s.group.settled and peer is not None and not peer.disallowed and known == announced(s)
+
+
+def seen(s: State, event: Listed | CopyChanged | HypervisorLost) -> None:
+    """The hypervisor's word."""
+    match event:
+        case Listed(copied):
+            s.copies.listed(copied)
+        case CopyChanged(name, copied, by_user):
+            if copied is None:
+                s.copies.gone(name, by_user)
+            else:
+                s.copies.seen(copied)
+        case HypervisorLost():
+            s.copies.lost()
+    if not s.leased and s.copies.any:
+        s.dirty = True  # a former process of this boot had them
+
+
+def tend(s: State, now: Instant) -> None:
+    """Take the difference between what is wanted of each copy and what there is to its lane."""
+    copies = s.copies
+    if not s.config.care.hypervisor or s.mode in (Mode.LEFT, Mode.BROKEN) or waiting(s, now):
+        return
+    may_run, upto = licensed(s, now), stable(s)
+    if not may_run:
+        copies.held = True
+    elif copies.held and _admitted(s, upto):
+        copies.held = False
+    stamp = (may_run, copies.held, upto, s.keeping.version, s.group.line, s.group.settled, s.news, copies.turn, s.mode)
+    retries = [copy.retry_at for copy in copies.vms.values() if copy.failures]
+    if stamp == copies.looked and all(now < at for at in retries):
+        return
+    copies.looked = stamp
+    _tend(s, may_run, upto, now)
+
+
+def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
+    copies, ledger = s.copies, s.keeping.ledger
+    rows, mine = ledger.placements, ledger.at.get(s.me, set()) if may_run and upto >= 0 else set()
+    for name in mine - set(copies.vms):
+        copies.vms[name] = Copy(rows[name].vm)
+    for name in [name for name, copy in copies.vms.items() if name not in mine and copy.idle]:
+        del copies.vms[name]
+    admitted = may_run and not copies.held and _admitted(s, upto)
+    startable = _startable(s, mine, upto) if admitted and ledger.panic is None else frozenset()
+    for name, copy in sorted(copies.vms.items()):
+        row, sure = rows.get(name), may_run and firm(s, name, upto) and (admitted or copies.held)
+        if sure and not copies.held and row is not None and s.me not in row.holders and copy.state is VmState.RUNNING:
+            _stray(s, copy, row)
+        wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable)
+        if ledger.panic is not None and wish is not Aim.SUSPEND:
+            continue
+        deed = copy.next(wish, row.generation if row is not None else 0, now)
+        if deed is not None and (copies.known or deed in (Deed.SUSPEND, Deed.DESTROY)):  # else it could only fail
+            _carry_out(s, name, copy, deed, row)
+
+
+def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
+    """The VMs that this node may start now; the others of the cluster count for the order."""
+    rows, copies = s.keeping.ledger.placements, s.copies.vms
+    wanted = [name for name in sorted(mine) if _wanted(rows[name]) and firm(s, name, upto) and not copies[name].ended]
+    if not any(copies[name].state is None and rows[name].node == s.me for name in wanted):
+        return frozenset()
+    there = {each.vm.name: each for node in s.group.present for each in s.group.peers[node].inventory.copies}
+    failing = {name for node in s.group.present for name in s.group.peers[node].inventory.failing}
+    placed = [row for row in rows.values() if _wanted(row) and row.node in s.group.present and row.vm.name not in failing]
+    idle = [Placement(row.vm, row.node) for row in placed if row.vm.name not in there]
+    busy = [
+        Placement(row.vm, row.node)
+        for row in placed
+        if row.vm.name in there and there[row.vm.name].state is not VmState.RUNNING
+    ]
+    again = {name for name in wanted if copies[name].failures}
+    chosen = due(idle, busy, s.config.care.parallel_starts)
+    return frozenset(each.vm.name for each in chosen if each.node == s.me and each.vm.name in wanted) | again
+
+
+def _wanted(row: Placed) -> bool:
+    return row.on and not row.frozen and row.to == 0
+
+
+def _stray(s: State, copy: Copy, row: Placed) -> None:
+    copy.stray = True
+    s.copies.turn += 1
+    s.out.note(NoteCode.VM_STRAY, vm=copy.vm.name, belongs=row.node)
+
+
+def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | None) -> None:
+    ticket, generation = s.out.ticket(), row.generation if row is not None else 0
+    copy.begin(ticket, deed, generation)
+    until = Until(s.group.ring, s.lease.ends or Instant(0))
+    match deed:
+        case Deed.START:
+            s.out.do(StartVm(ticket, copy.vm if row is None else row.vm, generation, until, Reason.PLACED))
+        case Deed.RESUME:
+            s.out.do(ResumeVm(ticket, name, until, Reason.PLACED))
+        case Deed.SUSPEND:
+            reason = Reason.STRAY if copy.stray else Reason.LEAVING if s.mode is Mode.LEAVING else s.why_not
+            s.out.do(SuspendVm(ticket, name, reason))
+        case Deed.DESTROY:
+            moved = row is not None and s.me not in row.holders
+            s.out.do(StopVm(ticket, name, Reason.MOVED if moved else Reason.OUTDATED))
+        case Deed.MARK:
+            s.out.do(MarkVm(ticket, name, generation))
+
+
+DONE = {
+    Deed.START: NoteCode.VM_STARTED,
+    Deed.RESUME: NoteCode.VM_RESUMED,
+    Deed.SUSPEND: NoteCode.VM_SUSPENDED,
+    Deed.DESTROY: NoteCode.VM_STOPPED,
+}
+
+
+def finished(s: State, ticket: Ticket, outcome: Outcome, now: Instant) -> bool:
+    """A deed, or a feed, has ended; False where it was none of these."""
+    if ticket == s.feeding:
+        s.feeding = None
+        return True
+    copy = next((copy for copy in s.copies.vms.values() if copy.ticket == ticket), None)
+    if copy is None or copy.deed is None:
+        return False
+    copy.end(outcome, now, s.config.timing)
+    s.copies.turn += 1
+    name, code = copy.vm.name, DONE.get(copy.deed)
+    if outcome.result is Result.DONE:
+        if code is not None:
+            s.out.note(code, vm=name, generation=copy.generation)
+    elif outcome.result is not Result.SUPERSEDED and copy.failures & (copy.failures - 1) == 0:
+        s.out.note(NoteCode.VM_FAILED, vm=name, deed=copy.deed.value, why=outcome.why or outcome.result.value)
+    return True
+
+
+# -- the watchdog
+
+
+def feed(s: State, now: Instant) -> None:
+    """Fed under the lease, once this node is admitted, or with everything confirmed suspended; else it starves."""
+    if not s.watchdog_ms or s.disarming or now < s.feed_at or s.feeding is not None:
+        return
+    s.feed_at = Instant(now + s.config.timing.heartbeat_ms)
+    until = Until(s.group.ring, s.lease.ends) if licensed(s, now) and not s.copies.held and s.lease.ends is not None else None
+    if until is None and not suspended(s):
+        s.starving = s.starving if s.starving is not None else now
+        if now >= s.starving + s.config.timing.grace_ms:
+            s.tell("starving", NoteCode.STARVING, timeout_ms=s.watchdog_ms)
+        return
+    s.starving = None
+    s.told.pop("starving", None)
+    s.feeding = s.out.ticket()
+    s.out.do(FeedWatchdog(s.feeding, until))
+
+
+def suspended(s: State) -> bool:
+    """No VM executes here, and that is sure."""
+    return s.copies.quiet or not s.config.care.hypervisor
+
+
+def disarm(s: State) -> bool:
+    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do."""
+    if not s.watchdog_ms or s.disarming:
+        return True
+    if not s.unarming:
+        s.unarming = s.restate = True
+    elif _admitted(s, stable(s)):
+        s.disarming = True
+        s.out.do(DisarmWatchdog(s.out.ticket()))
+        return True
+    return not s.quorate
+
+
+# -- what the others are told
+
+
+def say(s: State) -> None:
+    """The inventory, whenever it is another one."""
+    if not s.config.care.hypervisor or not s.group.settled or s.me not in s.group.peers:
+        return
+    inventory = s.copies.inventory()
+    if inventory != s.copies.told:
+        s.copies.told, s.copies.turn = inventory, s.copies.turn + 1
+        s.out.do(Multicast(inventory))
+
+
+def deadline(s: State) -> list[Instant]:
+    """When to look again."""
+    at = [copy.retry_at for copy in s.copies.vms.values() if copy.ticket is None and copy.failures]
+    if s.watchdog_ms and s.feeding is None:
+        at.append(s.feed_at)
+    if s.copies.any and not s.leased and s.adopt_until is not None:
+        at.append(s.adopt_until)
+    return at

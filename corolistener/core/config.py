@@ -1,0 +1,126 @@
+"""What the core is told about the cluster and about itself, and never finds out on its own."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from corolistener.core.capacity import Capacity
+from corolistener.ids import NodeId
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ConfigId:
+    """Names one content of corosync.conf: its config_version (0 where the file has none) and the SHA-256 of its bytes."""
+
+    version: int = 0
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.version}:{self.sha256[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """One node of the nodelist. `replication` is None where the file does not say."""
+
+    id: NodeId
+    name: str = ""
+    address: str = ""
+    priority: int = 0
+    replication: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The facts of one corosync.conf. `nodes` is sorted by id; `ports` are ihttpd's, in the order of the file."""
+
+    id: ConfigId
+    name: str
+    nodes: tuple[NodeEntry, ...]
+    ports: tuple[int, ...] = ()
+
+    def node(self, node: NodeId) -> NodeEntry | None:
+        """The entry with this id, or None."""
+        return next((entry for entry in self.nodes if entry.id == node), None)
+
+
+class OnTakeover(Enum):
+    """What a new master does with the priorities in corosync.conf (behaviour, "Becoming master", 5)."""
+
+    SWAP = "swap"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class CloudAddress:
+    """The address that follows the master: IPv4 or IPv6 text, prefix length, device name."""
+
+    ip: str
+    prefix: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations in ms, the same words as in `[fencing]` of the settings; their argument is in safety.md."""
+
+    heartbeat_ms: int = 500
+    lease_ms: int = 5130
+    grace_ms: int = 2000
+    restart_ms: int = 5000
+    hello_ms: int = 2000
+    rewrite_ms: int = 10_000
+    rollback_ms: int = 30_000
+    retry_first_ms: int = 250
+    retry_most_ms: int = 30_000
+    request_ms: int = 30_000
+    margin_ms: int = 1000
+    agent_ms: int = 5000
+
+    @property
+    def vacated_ms(self) -> int:
+        """After this long without contact a former master has let go of the service."""
+        return self.lease_ms + self.grace_ms
+
+
+class ProofKind(Enum):
+    """Why we may believe that an incarnation of a node runs nothing any more (safety.md, "Proofs")."""
+
+    FAREWELL = "farewell"
+    AGENT = "agent"
+    WATCHDOG = "watchdog"
+    SUSPEND = "suspend"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How VMs are cared for. `hypervisor`: there is one here. `capacity` None: this node is given no VMs.
+
+    `proofs` are those accepted, `agents` the nodes that can be fenced from here, `parallel_starts` how many VMs start on a
+    node at once.
+    """
+
+    hypervisor: bool = False
+    capacity: Capacity | None = None
+    proofs: tuple[ProofKind, ...] = (ProofKind.FAREWELL, ProofKind.AGENT, ProofKind.WATCHDOG, ProofKind.OPERATOR)
+    agents: tuple[NodeId, ...] = ()
+    parallel_starts: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything one Core knows before the first event.
+
+    `boot` is the kernel's boot id, `incarnation` a nonce of this process: together they tell a restarted daemon
+    from a rebooted node (CPG shows the same pid after a cut and heal). `cloud` None means no address follows.
+    """
+
+    me: NodeId
+    boot: str
+    incarnation: str
+    cluster: Cluster
+    timing: Timing = Timing()
+    cloud: CloudAddress | None = None
+    on_takeover: OnTakeover = OnTakeover.SWAP
+    database: bool = False
+    care: Care = Care()

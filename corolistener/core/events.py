@@ -1,0 +1,262 @@
+"""What happened: the only way the world reaches the core."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from corolistener.core.actions import Lock
+from corolistener.core.capacity import Vm
+from corolistener.core.config import Cluster, Config
+from corolistener.core.ledger import Rows, Version
+from corolistener.core.messages import Change, Message, VmState
+from corolistener.core.view import RingId
+from corolistener.ids import NodeId, Ticket, VmName
+
+
+class Departure(Enum):
+    """Why a daemon is no longer in the group (CPG's reasons)."""
+
+    LEAVE = "leave"
+    NODEDOWN = "nodedown"
+    PROCDOWN = "procdown"
+
+
+@dataclass(frozen=True, slots=True)
+class RingChanged:
+    """CPG's totem callback: this ring, these nodes of corosync (sorted)."""
+
+    ring: RingId
+    nodes: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChanged:
+    """CPG's configuration change: the nodes whose daemon is in the group (sorted), and how it changed."""
+
+    members: tuple[NodeId, ...]
+    joined: tuple[NodeId, ...] = ()
+    left: tuple[tuple[NodeId, Departure], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumChanged:
+    """The quorum callback: corosync's word for this ring."""
+
+    ring: RingId
+    quorate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VotesCounted:
+    """votequorum's numbers: the votes needed, each node's, the quorum device's, and what is expected in all."""
+
+    quorum: int
+    votes: tuple[tuple[NodeId, int], ...]
+    expected: int
+    device: int = 0
+    two_node: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CorosyncLost:
+    """The connection to corosync ended: certain news that no quorum is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message of the group, in agreed order."""
+
+    sender: NodeId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class BadMessage:
+    """Bytes in the group that are no message."""
+
+    sender: NodeId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendingLost:
+    """The ring took no message for so long that those waiting were dropped."""
+
+
+class Result(Enum):
+    """How an action ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    LATER = "later"
+    TIMED_OUT = "timed-out"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`result`, with the world's own words in `why` where it refused. `facts` are for the note: what was found or done."""
+
+    result: Result
+    why: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    cluster: Cluster | None = None
+    text: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An action has ended."""
+
+    ticket: Ticket
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a starting daemon found of a former process of the same boot: said once, before anything else."""
+
+    address: bool = False
+    locks: tuple[Lock, ...] = ()
+    service: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """corosync on this node runs with the file of this config_version: told after connecting and after every reload."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressGone:
+    """Somebody took the cloud IP off the device, or the device away."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCame:
+    """The device of the cloud IP has appeared."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressConflict:
+    """Another station answers for the cloud IP that we hold."""
+
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The settings were read again, or corosync's timers are known."""
+
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveAsked:
+    """SIGTERM: say goodbye and let go of everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAsked:
+    """An operator asks for a change of corosync.conf at this node."""
+
+    request: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What this node's disk remembers of the ledger: said once, before the first ring, also where it remembers nothing."""
+
+    version: Version = Version()
+    rows: Rows = Rows()
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A copy of a managed VM as the hypervisor sees it. `generation` is the one that was written on it, 0 where none was."""
+
+    vm: Vm
+    state: VmState
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Every copy that the hypervisor has: after connecting to it, and whenever news of it may have been lost."""
+
+    copies: tuple[Copied, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyChanged:
+    """News of one copy. `copy` None: it is gone, and `by_user` says that it was shut down or taken away by will."""
+
+    name: VmName
+    copy: Copied | None
+    by_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HypervisorLost:
+    """The hypervisor does not answer: what its VMs do is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """The watchdog of this node is armed; its timeout was read back. 0: there is none."""
+
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmAsked:
+    """An operator, `by`, says at this node that a lost node runs nothing."""
+
+    request: int
+    node: NodeId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmAsked:
+    """An operator asks at this node for panic, or for its end. `at` is the wall clock, for the record only."""
+
+    request: int
+    calm: bool
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The deadline that the core named has come."""
+
+
+Event = (
+    RingChanged
+    | GroupChanged
+    | QuorumChanged
+    | VotesCounted
+    | CorosyncLost
+    | Delivered
+    | BadMessage
+    | SendingLost
+    | Finished
+    | Found
+    | Running
+    | AddressGone
+    | DeviceCame
+    | AddressConflict
+    | Configured
+    | LeaveAsked
+    | ChangeAsked
+    | Recalled
+    | Listed
+    | CopyChanged
+    | HypervisorLost
+    | Armed
+    | ConfirmAsked
+    | AlarmAsked
+    | TimePassed
+)

@@ -1,0 +1,140 @@
+"""What must never be, on one node; looked at after every step, in production too.
+
+The invariants across nodes (one master per ring, the service once) need to see all nodes: the simulator checks them.
+"""
+
+from collections.abc import Callable
+
+from corolistener.core import care, keeping, recovery
+from corolistener.core.actions import (
+    Action,
+    FeedWatchdog,
+    Fence,
+    HoldAddress,
+    InstallConfig,
+    Multicast,
+    ResumeVm,
+    StartService,
+    StartVm,
+    TakeDatabase,
+    TakeLock,
+)
+from corolistener.core.ledger import unlawful
+from corolistener.core.lifecycle import MODES, Mode
+from corolistener.core.machine import Core
+from corolistener.core.messages import Entries
+from corolistener.core.state import State
+from corolistener.errors import InvariantViolation
+from corolistener.ids import Instant
+
+Check = Callable[[State, list[Action], Instant], str | None]
+
+
+def _acting_needs_a_lease(s: State, actions: list[Action], now: Instant) -> str | None:
+    if s.acting and not s.lease.valid(now):
+        return f"acting, lease ends {s.lease.ends}, now {now}"
+    return None
+
+
+def _acting_needs_quorum(s: State, actions: list[Action], now: Instant) -> str | None:
+    if s.acting and not s.quorum.quorate:
+        return f"acting in {s.group.ring} without quorum"
+    return None
+
+
+def _acting_means_elected(s: State, actions: list[Action], now: Instant) -> str | None:
+    if s.acting and (s.master != s.me or s.me not in s.group.peers):
+        return f"acting, master is {s.master}, line {sorted(s.group.peers)}"
+    return None
+
+
+def _taking_means_acting(s: State, actions: list[Action], now: Instant) -> str | None:
+    taking = [a for a in actions if isinstance(a, HoldAddress | TakeLock | TakeDatabase | StartService)]
+    if taking and not s.acting:
+        return f"not acting, yet {taking[0]}"
+    late = [a for a in taking if now >= a.until.not_after]
+    return f"already over: {late[0]}" if late else None
+
+
+def _service_only_when_cleared(s: State, actions: list[Action], now: Instant) -> str | None:
+    if not any(isinstance(action, StartService) for action in actions) or s.duties.service.failures:
+        return None
+    over = s.config.timing.vacated_ms
+    claims = {n: since for n, since in s.claims.items() if n != s.me and (since is None or now < since + over)}
+    return f"service started while {claims} may serve" if claims else None
+
+
+def _versions_rise(s: State, actions: list[Action], now: Instant) -> str | None:
+    for action in actions:
+        if isinstance(action, InstallConfig) and action.config.version <= s.storing.file.version:
+            return f"install {action.config} over {s.storing.file}"
+    return None
+
+
+def _runs_where_placed(s: State, actions: list[Action], now: Instant) -> str | None:
+    """Nothing is started or resumed but under the lease, by a stable placement with this node, and outside a panic."""
+    for action in actions:
+        if not isinstance(action, StartVm | ResumeVm):
+            continue
+        name = action.vm.name if isinstance(action, StartVm) else action.name
+        row = s.keeping.ledger.placements.get(name)
+        if not care.licensed(s, now) or s.copies.held or s.keeping.ledger.panic is not None:
+            return f"{action} without leave"
+        if row is None or row.node != s.me or row.frozen or not keeping.firm(s, name, keeping.stable(s)):
+            return f"{action}, placed {row}"
+    return None
+
+
+def _changes_are_lawful(s: State, actions: list[Action], now: Instant) -> str | None:
+    for action in actions:
+        if isinstance(action, Multicast) and isinstance(action.message, Entries):
+            ledger, rows = s.keeping.ledger, action.message.rows
+            if not s.acting or (ledger.panic is not None and not rows.calm):
+                return f"the ledger is changed by node {s.me}: acting {s.acting}, panic {ledger.panic}"
+            here = [node for node in (each.node for each in rows.proven) if recovery.here(s, node)]
+            if here:
+                return f"a proof about node {here[0]}, which is here"
+            if why := unlawful(ledger, rows):
+                return why
+    return None
+
+
+def _fed_lawfully(s: State, actions: list[Action], now: Instant) -> str | None:
+    for action in actions:
+        if isinstance(action, FeedWatchdog):
+            leased = action.until is not None and care.licensed(s, now) and not s.copies.held
+            if not leased and not care.suspended(s):
+                return "fed without a lease, and not everything is confirmed suspended"
+    return None
+
+
+def _fences_only_the_lost(s: State, actions: list[Action], now: Instant) -> str | None:
+    for action in actions:
+        if isinstance(action, Fence) and (not s.acting or recovery.here(s, action.node) or s.keeping.ledger.panic is not None):
+            return f"fences node {action.node}"
+    return None
+
+
+CHECKS: dict[str, Check] = {
+    "acting-needs-a-lease": _acting_needs_a_lease,
+    "acting-needs-quorum": _acting_needs_quorum,
+    "acting-means-elected": _acting_means_elected,
+    "taking-means-acting": _taking_means_acting,
+    "service-only-when-cleared": _service_only_when_cleared,
+    "versions-rise": _versions_rise,
+    "runs-where-placed": _runs_where_placed,
+    "changes-are-lawful": _changes_are_lawful,
+    "fed-lawfully": _fed_lawfully,
+    "fences-only-the-lost": _fences_only_the_lost,
+}
+
+
+def check(core: Core, actions: list[Action], before: Mode, now: Instant) -> None:
+    """Raises InvariantViolation for the first one that does not hold after a step from mode `before`."""
+    s = core.state
+    for name, holds in CHECKS.items():
+        evidence = holds(s, actions, now)
+        if evidence is not None:
+            raise InvariantViolation(name, evidence)
+    if s.mode is not before and s.mode not in MODES[before]:
+        raise InvariantViolation("modes", f"{before.value} -> {s.mode.value}")

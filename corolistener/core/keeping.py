@@ -1,0 +1,184 @@
+"""Keeping the ledger: opening it in each line, changing it, writing it to disk, and knowing what is stable.
+
+Opened: the member with the newest version says from where all go on (a chapter). Changed: only by the master, by a message
+that names the version it changes, so that whatever was overtaken changes nothing. Stable: on the disks of members that hold
+a majority of all votes, as their heartbeats of this ring say; a majority later has one of them, and the newest version wins.
+"""
+
+from dataclasses import replace
+
+from corolistener.core.actions import Multicast, Record
+from corolistener.core.config import Timing
+from corolistener.core.events import Outcome, Recalled, Result
+from corolistener.core.ledger import EMPTY, Known, Rows, Version
+from corolistener.core.messages import Chapter, Entries
+from corolistener.core.notes import NoteCode
+from corolistener.core.state import State
+from corolistener.ids import Instant, NodeId, Ticket, VmName
+
+
+def recalled(s: State, event: Recalled) -> None:
+    """What the disk remembers; what it does not is nowhere else on this node."""
+    s.keeping.ledger.take(event.rows)
+    s.keeping.version = s.keeping.stored = event.version
+
+
+def majority(s: State) -> int:
+    """The votes of nodes that any two of which share one: a quorum device has no disk, so its votes do not count."""
+    return (s.quorum.expected - s.quorum.device) // 2 + 1 if s.quorum.expected else 0
+
+
+def stable(s: State) -> int:
+    """The index in this chapter up to which the ledger is stable; -1 where not even its opening is."""
+    return s.keeping.reached
+
+
+def count(s: State) -> None:
+    """Acknowledgements or votes have changed."""
+    keeping, needed = s.keeping, majority(s)
+    if not keeping.open or not needed:
+        return
+    here = replace(keeping.version, index=0)
+    acks = [(ack.index, node) for node, ack in keeping.acks.items() if replace(ack, index=0) == here]
+    votes = 0
+    for index, node in sorted(acks, reverse=True):
+        votes += s.quorum.votes.get(node, 0)
+        if votes >= needed:
+            keeping.reached = max(keeping.reached, index)
+            return
+
+
+def firm(s: State, name: VmName, upto: int) -> bool:
+    """The row of this VM is stable, where the ledger is stable up to this index."""
+    return upto >= s.keeping.changed.get(name, 0)
+
+
+# -- delivered
+
+
+def heartbeat_delivered(s: State, sender: NodeId, stored: Version) -> None:
+    if stored > s.keeping.acks.get(sender, Version()):
+        s.keeping.acks[sender] = stored
+        count(s)
+
+
+def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
+    """From here on this line's ledger is the one named, and every member's announcements count.
+
+    Whoever is here needs no proof; what each announced in its Hello holds for it from now on.
+    """
+    keeping = s.keeping
+    if sender == s.me:
+        keeping.opening = None
+    if message.line != s.group.line or keeping.open or not s.group.settled or s.me not in s.group.peers:
+        return
+    if not message.whole and keeping.version != message.base:
+        s.restate = True  # my next Hello says which version I have
+        return
+    base, seq = message.base, max(message.base.seq, s.group.ring.seq)
+    keeping.version = Version(seq, base.chapter + 1 if base.seq == seq else 0, 0, message.opener)
+    if message.whole:
+        keeping.take(message.rows, whole=True)
+    present = tuple(node for node in s.group.present if node in keeping.ledger.proofs)
+    keeping.take(Rows(known=_announced(s), voided=present))
+    keeping.open = True
+    count(s)
+    s.group.peers = {node: replace(peer, ledger=keeping.version) for node, peer in s.group.peers.items()}
+    s.out.note(NoteCode.LEDGER, version=keeping.version, vms=len(keeping.ledger.placements))
+
+
+def _announced(s: State) -> tuple[Known, ...]:
+    """What the Hellos of this line say that the ledger does not."""
+    found = []
+    for node in s.group.present:
+        known = s.group.peers[node].known
+        if known is not None and s.keeping.ledger.known.get(node) != known:
+            found.append(known)
+    return tuple(found)
+
+
+def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
+    """The master's change; False where it changes nothing, because something else came first."""
+    keeping = s.keeping
+    if sender == s.me:
+        keeping.proposing = False
+    if sender != s.master or not keeping.open or message.at != keeping.version:
+        return False
+    keeping.version = replace(keeping.version, index=keeping.version.index + 1)
+    keeping.take(message.rows)
+    for name in (*message.rows.forgotten, *(each.vm.name for each in message.rows.placed)):
+        keeping.changed[name] = keeping.version.index
+    return True
+
+
+# -- said and written
+
+
+def propose(s: State, rows: Rows) -> None:
+    """The master's next change: one at a time."""
+    s.keeping.proposing = True
+    s.out.do(Multicast(Entries(s.keeping.version, rows)))
+
+
+def may_propose(s: State) -> bool:
+    """Only in a chapter whose opening is stable: so every later majority knows of it, and opens a higher one."""
+    return s.acting and s.group.settled and not s.keeping.proposing and stable(s) >= 0
+
+
+def keep(s: State, now: Instant) -> None:
+    """Open the ledger where it is this node that has to; write what is not on the disk yet."""
+    _open(s, now)
+    _write(s, now)
+
+
+def _open(s: State, now: Instant) -> None:
+    keeping, group = s.keeping, s.group
+    if keeping.open or keeping.opening == group.line or not group.settled or s.me not in group.peers:
+        return
+    if not s.quorate or not s.lease.valid(now):
+        return
+    versions = {node: group.peers[node].ledger for node in group.present}
+    newest = max(versions.values())
+    # Who remembers nothing may have lost its disk, and with it what was stable: it is no witness, unless nobody has anything.
+    witnesses = [node for node, version in versions.items() if version != Version() or newest == Version()]
+    if sum(s.quorum.votes.get(node, 0) for node in witnesses) < (majority(s) or 1):
+        return
+    if s.me != min(node for node, version in versions.items() if version == newest):
+        return
+    whole = any(version != newest for version in versions.values())
+    keeping.opening = group.line
+    rows = keeping.ledger.rows() if whole else EMPTY
+    chapter = Chapter(group.line, keeping.version, s.config.incarnation, rows, whole)
+    s.out.do(Multicast(chapter))
+
+
+def _write(s: State, now: Instant) -> None:
+    keeping = s.keeping
+    if keeping.writing is not None or keeping.version == keeping.stored or now < keeping.retry_at:
+        return
+    ticket = s.out.ticket()
+    keeping.writing = ticket, keeping.version
+    s.out.do(Record(ticket, keeping.version, keeping.unwritten, keeping.whole))
+    keeping.unwritten, keeping.whole = EMPTY, False
+
+
+def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Timing) -> bool:
+    """A write has ended; after a failed one everything is written anew. False where it was none of ours."""
+    keeping = s.keeping
+    if keeping.writing is None or keeping.writing[0] != ticket:
+        return False
+    (_, version), keeping.writing = keeping.writing, None
+    if outcome.result is Result.DONE:
+        keeping.stored, keeping.failures = version, 0
+        s.lease.next_at = min(s.lease.next_at, now)  # others wait for this word
+        return True
+    keeping.failures += 1
+    keeping.whole, keeping.unwritten = True, keeping.ledger.rows()
+    keeping.retry_at = Instant(now + min(timing.retry_most_ms, timing.retry_first_ms * 2 ** min(keeping.failures - 1, 16)))
+    s.out.note(NoteCode.NOT_RECORDED, why=outcome.why or outcome.result.value, tries=keeping.failures)
+    return True
+
+
+def deadline(s: State) -> Instant | None:
+    keeping = s.keeping
+    return keeping.retry_at if keeping.writing is None and keeping.version != keeping.stored else None

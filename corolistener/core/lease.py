@@ -1,0 +1,96 @@
+"""May this node act: corosync's word on quorum, joined with the ring we are in, and the lease that bounds it.
+
+Quorum is corosync's word, never our arithmetic; the votes are votequorum's. The two descriptors (CPG and quorum) promise
+no order between them, so the word counts for the ring whose id it carries. Lease: safety.md, "Lease, grace, watchdog".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from corolistener.core.view import NO_RING, RingId
+from corolistener.ids import Instant, NodeId
+
+
+@dataclass(slots=True)
+class Quorum:
+    """What votequorum last said."""
+
+    ring: RingId = NO_RING
+    quorate: bool = False
+    needed: int = 0
+    votes: dict[NodeId, int] = field(default_factory=dict)
+    device: int = 0
+    expected: int = 0
+    exclusive: bool = True
+    """No two partitions can both be quorate: false for two_node, and where half the expected votes are enough."""
+
+    def holds(self, nodes: Iterable[NodeId]) -> bool:
+        """These nodes, with the device where it votes for us, reach the quorum."""
+        return bool(self.needed) and sum(self.votes.get(n, 0) for n in set(nodes)) + self.device >= self.needed
+
+    def trusts(self, nodes: Iterable[NodeId]) -> bool:
+        """These nodes alone reach the quorum: no quorate line can have gone on without one of them."""
+        return bool(self.needed) and sum(self.votes.get(n, 0) for n in set(nodes)) >= self.needed
+
+
+@dataclass(slots=True)
+class Sent:
+    """A heartbeat of mine that came back in this ring, and who was heard after it."""
+
+    at: Instant
+    heard: set[NodeId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Lease:
+    """My right to act. It runs from the send time of my newest confirmed heartbeat.
+
+    A heartbeat is confirmed when it was delivered back in ring R, R is quorate under that ring id, and later in R's
+    order heartbeats came from members that together with me hold a quorum. So no later quorate view without me is older
+    than that heartbeat.
+    """
+
+    count: int = 0
+    next_at: Instant = Instant(0)
+    in_flight: Instant | None = None
+    returned: list[Sent] = field(default_factory=list)
+    ends: Instant | None = None
+
+    def valid(self, now: Instant) -> bool:
+        return self.ends is not None and now < self.ends
+
+    def send(self, now: Instant, heartbeat_ms: int) -> int | None:
+        """The number of the heartbeat to send now, or None: never a second one before the first has come back."""
+        if self.in_flight is not None or now < self.next_at:
+            return None
+        self.count += 1
+        self.in_flight = now
+        self.next_at = Instant(now + heartbeat_ms)
+        return self.count
+
+    def came_back(self, count: int) -> None:
+        """My heartbeat was delivered in the ring it was sent in."""
+        if count == self.count and self.in_flight is not None:
+            self.returned = [*self.returned[-3:], Sent(self.in_flight)]
+            self.in_flight = None
+
+    def heard(self, sender: NodeId) -> None:
+        """Somebody else's heartbeat was delivered in this ring."""
+        for sent in self.returned:
+            sent.heard.add(sender)
+
+    def confirm(self, now: Instant, me: NodeId, quorum: Quorum, lease_ms: int) -> None:
+        """Extend the lease by the newest confirmed heartbeat; the ring must be known quorate."""
+        for index in range(len(self.returned) - 1, -1, -1):
+            sent = self.returned[index]
+            if quorum.holds({me, *sent.heard}):
+                if sent.at + lease_ms > now:
+                    self.ends = Instant(max(self.ends or 0, sent.at + lease_ms))
+                del self.returned[: index + 1]
+                return
+
+    def new_ring(self, now: Instant) -> None:
+        """What was heard in another ring confirms nothing in this one."""
+        self.returned.clear()
+        self.in_flight = None
+        self.next_at = now

@@ -1,0 +1,239 @@
+"""The ledger: who runs what, what is known of each node, and what is proven, as one versioned value.
+
+Every member of a line applies the same rows in the same order, so equal versions mean equal content. A version is
+(sequence of a quorate ring, chapter within it, index): whoever forms a line later has a higher one than any part of the
+cluster that went on without a quorum, so the highest version among a quorum contains everything that ever was stable.
+Rules: safety.md, "Words of this page" and "Placement".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from corolistener.core.capacity import Vm
+from corolistener.core.config import ProofKind
+from corolistener.core.view import Epoch
+from corolistener.ids import Instant, NodeId, Ticket, VmName
+
+NOBODY = NodeId(0)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """A place in the ledger's history. `seq` is the sequence of the ring, `chapter` counts the openings within it.
+
+    `opener` is the incarnation of who opened it: two openings that never met may have the same number, with other content.
+    """
+
+    seq: int = 0
+    chapter: int = 0
+    index: int = 0
+    opener: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.seq}.{self.chapter}.{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """`vm` belongs on `node`. `generation` rises whenever it is to be started anew.
+
+    `to`: it migrates there and counts as on both nodes until that has ended; NOBODY otherwise. `on` False: its user has
+    shut it down, so it is not owed. `frozen`: why nothing is decided about it; '' otherwise.
+    """
+
+    vm: Vm
+    node: NodeId
+    generation: int = 1
+    to: NodeId = NOBODY
+    on: bool = True
+    frozen: str = ""
+
+    @property
+    def holders(self) -> tuple[NodeId, ...]:
+        """The nodes that may have its memory."""
+        return (self.node,) if self.to == NOBODY else (self.node, self.to)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a node announced: its boot, and within which times it has suspended everything, or is reset, once it is lost.
+
+    `watchdog_ms` is the timeout of an armed watchdog, read back; 0 where none is armed.
+    """
+
+    node: NodeId
+    boot: str
+    lease_ms: int
+    grace_ms: int
+    watchdog_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A lost node's incarnation runs nothing any more. `by`: who saw it, in words."""
+
+    node: NodeId
+    boot: str
+    kind: ProofKind
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Panic:
+    """Nothing is decided about VMs until a human says so."""
+
+    reason: str
+    evidence: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A change of the ledger, or all of it: rows replace those of the same VM or node. `calm` ends a panic."""
+
+    placed: tuple[Placed, ...] = ()
+    known: tuple[Known, ...] = ()
+    proven: tuple[Proven, ...] = ()
+    forgotten: tuple[VmName, ...] = ()
+    voided: tuple[NodeId, ...] = ()
+    panic: Panic | None = None
+    calm: bool = False
+
+    def __bool__(self) -> bool:
+        return self != EMPTY
+
+    def __add__(self, later: "Rows") -> "Rows":
+        """Both, the later one winning: what one write stores for several changes."""
+        ledger = Ledger()
+        gone, voided = set(self.forgotten), set(self.voided)
+        for rows in (self, later):
+            ledger.take(rows)
+            gone = (gone | set(rows.forgotten)) - {each.vm.name for each in rows.placed}
+            voided = (voided | set(rows.voided)) - {each.node for each in rows.proven}
+        calm = later.calm or (self.calm and later.panic is None)
+        return replace(ledger.rows(), forgotten=tuple(sorted(gone)), voided=tuple(sorted(voided)), calm=calm)
+
+
+EMPTY = Rows()
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The content: placements by VM, what is known and proven by node, and the panic, if any. Its version is kept beside it.
+
+    `at` and `frozen` are indices: the VMs that may have their memory on each node, and those that are frozen.
+    """
+
+    placements: dict[VmName, Placed] = field(default_factory=dict)
+    known: dict[NodeId, Known] = field(default_factory=dict)
+    proofs: dict[NodeId, Proven] = field(default_factory=dict)
+    panic: Panic | None = None
+    at: dict[NodeId, set[VmName]] = field(default_factory=dict, compare=False)
+    frozen: set[VmName] = field(default_factory=set, compare=False)
+
+    def take(self, rows: Rows) -> None:
+        """Apply a change."""
+        for name in (*rows.forgotten, *(each.vm.name for each in rows.placed)):
+            gone = self.placements.pop(name, None)
+            self.frozen.discard(name)
+            for node in gone.holders if gone is not None else ():
+                self.at[node].discard(name)
+        for node in rows.voided:
+            self.proofs.pop(node, None)
+        self.known.update({each.node: each for each in rows.known})
+        self.proofs.update({each.node: each for each in rows.proven})
+        for each in rows.placed:
+            self.placements[each.vm.name] = each
+            for node in each.holders:
+                self.at.setdefault(node, set()).add(each.vm.name)
+            if each.frozen:
+                self.frozen.add(each.vm.name)
+        if rows.panic is not None or rows.calm:
+            self.panic = rows.panic
+
+    def rows(self) -> Rows:
+        """All of it, sorted."""
+        return Rows(
+            placed=tuple(self.placements[name] for name in sorted(self.placements)),
+            known=tuple(self.known[node] for node in sorted(self.known)),
+            proven=tuple(self.proofs[node] for node in sorted(self.proofs)),
+            panic=self.panic,
+        )
+
+    def proven(self, node: NodeId) -> Proven | None:
+        """The proof about the newest incarnation known of a node, if there is one."""
+        proof, known = self.proofs.get(node), self.known.get(node)
+        return proof if proof is not None and (known is None or proof.boot == known.boot) else None
+
+    def on(self, node: NodeId) -> tuple[Placed, ...]:
+        """What may have its memory on a node, by name."""
+        return tuple(self.placements[name] for name in sorted(self.at.get(node, ())))
+
+    def holders(self) -> tuple[NodeId, ...]:
+        """Every node that may have a VM, sorted."""
+        return tuple(sorted(node for node, names in self.at.items() if names))
+
+
+def unlawful(ledger: Ledger, rows: Rows, reported_gone: Iterable[tuple[VmName, NodeId]] = ()) -> str:
+    """Why this change must not be made, or ''. `reported_gone`: (VM, member) where the member reported that it has no copy.
+
+    A VM changes its node only with a higher generation, and for each node that may have its memory and keeps it no longer
+    there is a proof, or that node's own word.
+    """
+    gone = set(reported_gone)
+    after = Ledger(known=dict(ledger.known), proofs=dict(ledger.proofs))
+    after.take(Rows(known=rows.known, proven=rows.proven, voided=rows.voided))
+    for each in rows.placed:
+        before = ledger.placements.get(each.vm.name)
+        if before is None:
+            continue
+        name = each.vm.name
+        if before.frozen and ledger.panic is None and each.node != before.node:
+            return f"{name} is frozen: {before.frozen}"
+        left = [node for node in before.holders if node not in each.holders]
+        unproven = [node for node in left if after.proven(node) is None and (name, node) not in gone]
+        if unproven:
+            return f"{name} moved from node {unproven[0]} without a proof"
+        if each.node not in before.holders and each.generation <= before.generation:
+            return f"{name} moved to node {each.node} in generation {each.generation}"
+        if each.generation < before.generation:
+            return f"{name} went back to generation {each.generation}"
+    return ""
+
+
+@dataclass(slots=True)
+class Keeping:
+    """The ledger here. `open`: what is delivered in this line changes it. `changed`: at which index of this chapter a VM's row
+    last did. `acks`: what the members said they have on disk; `stored`, what this one has. `reached`: see keeping.stable."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    version: Version = Version()
+    open: bool = False
+    reached: int = -1
+    changed: dict[VmName, int] = field(default_factory=dict)
+    acks: dict[NodeId, Version] = field(default_factory=dict)
+    opening: Epoch | None = None
+    """The line in which my chapter is on its way."""
+    proposing: bool = False
+    """My change is on its way."""
+    stored: Version = Version()
+    unwritten: Rows = EMPTY
+    whole: bool = False
+    writing: tuple[Ticket, Version] | None = None
+    failures: int = 0
+    retry_at: Instant = Instant(0)
+
+    def close(self) -> None:
+        """The line is another one: nothing is delivered to this ledger before its next chapter."""
+        self.open = self.proposing = False
+        self.opening, self.reached = None, -1
+        self.acks.clear()
+        self.changed.clear()
+
+    def take(self, rows: Rows, whole: bool = False) -> None:
+        """Rows came into force: they are in the ledger, and to be written."""
+        if whole:
+            self.ledger, self.unwritten = Ledger(), EMPTY
+        self.ledger.take(rows)
+        self.whole = self.whole or whole
+        self.unwritten = self.unwritten + rows

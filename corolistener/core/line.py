@@ -1,0 +1,310 @@
+"""How news of ring, group, quorum and peers change the line; and what this node says about itself."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from corolistener.core import care, keeping, recovery
+from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
+from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
+from corolistener.core.group import Formed
+from corolistener.core.messages import Absent, Heartbeat, Hello, Released, Stored, Verdict
+from corolistener.core.notes import NoteCode
+from corolistener.core.state import State, Watch
+from corolistener.core.view import Epoch
+from corolistener.ids import Instant, NodeId
+
+
+def ring_changed(s: State, event: RingChanged, now: Instant) -> None:
+    s.out.note(NoteCode.RING, ring=event.ring, nodes=_names(event.nodes))
+    alive = set(s.group.peers)
+    lost(s, s.group.ring_changed(event, now), now, alive)
+    s.keeping.close()
+    s.lease.new_ring(now)
+
+
+def group_changed(s: State, event: GroupChanged, now: Instant) -> None:
+    for node, why in event.left:
+        if node in s.group.peers and node != s.me and why is not Departure.NODEDOWN:
+            s.out.note(NoteCode.PENDING, node=node, reason=why.value, wait_ms=s.config.timing.restart_ms)
+    alive = set(s.group.peers)
+    lost(s, s.group.group_changed(event, now), now, alive)
+
+
+def lost(s: State, nodes: tuple[NodeId, ...], now: Instant, alive: Collection[NodeId] = ()) -> None:
+    """Nodes fell out of the line without a farewell; `alive`: those whose daemon was there until then.
+
+    Where no quorum of it is left, nobody waits for the lease.
+    """
+    for node in nodes:
+        s.fencing.gone[node] = now
+        if node in alive:
+            s.fencing.alive.add(node)
+        if node != s.me:
+            s.out.note(NoteCode.LEFT, node=node, master=node == s.master)
+        if node in s.claims:
+            s.claims[node] = now
+        if node == s.master:
+            s.former = node
+    if not nodes:
+        return
+    if s.watch is not None and now < s.watch.until:
+        s.out.note(NoteCode.ROLLBACK, version=s.watch.config.version, to=s.watch.base.version, lost=_names(nodes))
+        s.rollback, s.watch = replace(s.watch, until=Instant(now + s.config.timing.rollback_ms)), None
+    if s.quorum.needed and not s.quorum.holds({*s.group.present, *s.group.pending}):
+        lapse(s, Reason.QUORUM_LOST)
+
+
+def quorum_changed(s: State, event: QuorumChanged, now: Instant) -> None:
+    was = s.quorum.quorate
+    s.quorum.ring, s.quorum.quorate = event.ring, event.quorate
+    if event.quorate != was:
+        s.out.note(NoteCode.QUORUM_GAINED if event.quorate else NoteCode.QUORUM_LOST, ring=event.ring)
+    if event.quorate:
+        return
+    lapse(s, Reason.QUORUM_LOST)
+    change = s.rollback or s.watch or _in_reload(s, now)
+    if was and change is not None and now < change.until:
+        s.storing.roll_back_alone(change.base, s.group.present, s.out)
+        s.offer = None
+    s.rollback = s.watch = None
+
+
+def _in_reload(s: State, now: Instant) -> Watch | None:
+    """An operator's change that this node has stored and nobody has committed: its own reload may have cost the quorum."""
+    offer = s.offer
+    if offer is None or not offer.asked_by or offer.config != s.storing.file:
+        return None
+    return Watch(offer.config, offer.base, Instant(now + s.config.timing.rollback_ms))
+
+
+def votes_counted(s: State, event: VotesCounted) -> None:
+    s.quorum.needed, s.quorum.device, s.quorum.expected = event.quorum, event.device, event.expected
+    s.quorum.votes = dict(event.votes)
+    keeping.count(s)
+    s.quorum.exclusive = not event.two_node and 2 * event.quorum > event.expected
+
+
+def corosync_lost(s: State, now: Instant) -> None:
+    """Certain news: without corosync no quorum is known, so nobody waits for the lease."""
+    s.out.note(NoteCode.COROSYNC_LOST)
+    lapse(s, Reason.COROSYNC_LOST)
+    s.claims = {node: now if since is None else since for node, since in s.claims.items()}
+    s.group.disconnected()
+    s.keeping.close()
+    s.storing.disconnected()
+    s.quorum.quorate = False
+    s.master, s.offer, s.line_known = None, None, False
+    s.lease.new_ring(now)
+
+
+def sending_lost(s: State) -> None:
+    """Nothing of what was on its way comes back. A round takes in anew whatever was in it."""
+    s.group.sent = s.lease.in_flight = s.storing.serving = s.released = None
+    s.keeping.opening, s.keeping.proposing, s.copies.told = None, False, None
+    s.restate = True
+
+
+def lapse(s: State, reason: Reason) -> None:
+    """The right to act is gone; it does not come back before the line has been formed anew."""
+    s.dirty = s.dirty or s.acting or not s.duties.nothing_held or s.copies.any
+    s.copies.held = s.copies.held or s.leased
+    s.fencing.blind()
+    if s.lease.ends is None and s.epoch == Epoch():
+        return
+    if s.lease.ends is not None:
+        s.out.note(NoteCode.LEASE_ENDED, reason=reason.value)
+    s.lease.ends = None
+    s.lapsed = s.restate = True
+    s.why_not = reason
+
+
+def hello_of(s: State) -> Hello:
+    """What this node says of itself."""
+    known = care.announced(s)
+    s.copies.told = s.copies.inventory()
+    return Hello(
+        ring=s.group.ring,
+        members=s.group.here,
+        boot=s.config.boot,
+        incarnation=s.config.incarnation,
+        epoch=s.epoch,
+        file=s.storing.file,
+        agreed=s.agreed if s.group.formed_once else s.storing.file,
+        nodes=s.nodes if s.group.formed_once else s.storing.cluster.nodes,
+        lapsed=s.lapsed,
+        dirty=s.dirty,
+        disallowed=s.me in s.group.peers and s.group.peers[s.me].disallowed,
+        holding=s.acting or not s.duties.nothing_held,
+        database=s.config.database,
+        master=s.master or NodeId(0),
+        claims=tuple(sorted(node for node in s.claims if node != s.me)),
+        pending=tuple(sorted(s.group.pending)),
+        running=s.storing.running,
+        ledger=s.keeping.version,
+        lease_ms=known.lease_ms,
+        grace_ms=known.grace_ms,
+        watchdog_ms=known.watchdog_ms,
+        capacity=s.config.care.capacity,
+        inventory=s.copies.told,
+    )
+
+
+def absent_delivered(s: State, message: Absent, now: Instant) -> None:
+    """Somebody declared a node absent. If it is this one, it is out of the line and says Hello."""
+    if message.ring != s.group.ring:
+        return
+    s.out.note(NoteCode.ABSENT, node=message.node)
+    if s.group.lose(message.node):
+        lost(s, (message.node,), now)
+    if message.node == s.me:
+        lapse(s, Reason.LEASE_ENDED)
+
+
+def farewell_delivered(s: State, sender: NodeId) -> None:
+    """Nobody needs to wait for a node that said goodbye."""
+    s.out.note(NoteCode.FAREWELL, node=sender)
+    recovery.farewell(s, sender)
+    s.unclaim(sender)
+    s.group.lose(sender)
+
+
+def released_delivered(s: State, sender: NodeId, message: Released) -> None:
+    """It counts for the line it was said in: had the master changed since, the sender might hold again."""
+    peer = s.group.peers.get(sender)
+    if peer is not None and message.line == s.group.line:
+        s.group.peers[sender] = replace(peer, holding=False)
+        s.unclaim(sender)
+
+
+def verdict_delivered(s: State, message: Verdict) -> None:
+    peer = s.group.peers.get(message.node)
+    if peer is not None and peer.incarnation == message.incarnation and peer.disallowed:
+        s.group.peers[message.node] = replace(peer, disallowed=False)
+        s.unread.add(message.node)
+        s.news += 1
+        s.out.note(NoteCode.ADMITTED, node=message.node)
+
+
+def form_if_complete(s: State, now: Instant) -> None:
+    """When everybody has spoken, the line is new: take over what all agree on."""
+    if not s.group.complete:
+        return
+    mine = s.group.said.get(s.me)
+    formed = s.group.close_round(now)
+    s.keeping.close()
+    s.news += 1
+    s.unread = set(formed.peers)
+    if s.me in formed.left_behind or s.epoch == Epoch():
+        s.fencing.blind()
+    if s.me in formed.peers and formed.peers[s.me].disallowed:
+        s.copies.held = True
+    if mine is not None and mine.lapsed == s.lapsed and mine.database == s.config.database and _as_announced(s):
+        s.restate = False
+    s.claims = _claims(s, formed, now)
+    s.agreed, s.nodes, s.database = formed.agreed, formed.nodes, formed.database
+    s.remembering, s.line_known = formed.remembering, False
+    s.lease.next_at = now  # everybody does so, and the heartbeats of all confirm the first lease at once
+    s.verdicts.clear()
+    s.master = formed.master
+    for node, peer in formed.peers.items():
+        if peer.disallowed:
+            s.out.note(NoteCode.DISALLOWED, node=node, epoch=formed.epoch)
+    if s.acting and s.duties.address.had and s.config.cloud is not None and s.lease.ends is not None:
+        until = Until(s.group.ring, s.lease.ends)
+        s.out.do(AnnounceAddress(s.out.ticket(), s.config.cloud, until))
+
+
+def _as_announced(s: State) -> bool:
+    """The line knows what this node announces now: it may have changed after its Hello."""
+    peer = s.group.peers.get(s.me)
+    return peer is None or peer.known in (None, care.announced(s))
+
+
+def _claims(s: State, formed: Formed, now: Instant) -> dict[NodeId, Instant | None]:
+    """Who may be serving, and since when out of sight: who was not there to see it counts from now."""
+    saw = s.me not in formed.left_behind and s.epoch != Epoch()
+    claims: dict[NodeId, Instant | None] = {}
+    for node in sorted(formed.claims):
+        known = s.claims.get(node) if saw else None
+        claims[node] = None if node in formed.peers or node in s.group.pending else known if known is not None else now
+    return claims
+
+
+def keep_up(s: State, now: Instant) -> None:
+    """What the line needs from this node as time passes: Hello, heartbeat, its file, and the word that somebody is absent."""
+    if not s.group.joined or s.farewell_at is not None:
+        return
+    if s.quorate and s.group.settled and s.me in s.group.peers:
+        _belong(s, now)
+    _hello(s)
+    _heartbeat(s, now)
+    told = s.storing.tell() if s.me in s.group.peers else None
+    if told is not None:
+        s.out.do(Multicast(told))
+    _declare(s, now)
+
+
+def _belong(s: State, now: Instant) -> None:
+    """I am part of a quorate line. Where quorum excludes nobody, it is none while another may be serving out of sight."""
+    if not s.restate:
+        s.lapsed = False
+    if s.lapsed or not s.quorum.needed:
+        return
+    if not s.line_known:
+        s.line_known = True
+        _doubt(s, now)
+    if s.quorum.exclusive or not any(since is not None for node, since in s.claims.items() if node != s.me):
+        s.epoch = s.group.line
+        s.dirty = s.dirty and s.group.peers[s.me].disallowed
+
+
+def _doubt(s: State, now: Instant) -> None:
+    """Where those who remember are no quorum, any absent node may have served a line unknown here; but not while I act."""
+    present = set(s.group.present)
+    if not s.acting and not s.quorum.trusts(s.remembering & present):
+        for entry in s.nodes:
+            if entry.id not in present and entry.id not in s.group.pending:
+                s.claims.setdefault(entry.id, now)
+
+
+def _hello(s: State) -> None:
+    """Once a round, and whenever this node is not of the line or has something to say that all must take in at once."""
+    group = s.group
+    due = s.me not in group.said if group.open else s.me not in group.peers or s.restate
+    if due and group.sent != (group.ring, group.here):
+        group.sent = (group.ring, group.here)
+        s.storing.told = Stored(s.storing.file, s.storing.running)
+        s.out.do(Multicast(hello_of(s)))
+
+
+def _heartbeat(s: State, now: Instant) -> None:
+    timing = s.config.timing
+    count = s.lease.send(now, timing.heartbeat_ms)
+    if count is not None:
+        s.out.do(Multicast(Heartbeat(s.group.ring, count, s.keeping.stored)))
+    if s.quorate and s.me in s.group.peers and not s.lapsed:
+        had = s.lease.ends
+        s.lease.confirm(now, s.me, s.quorum, timing.lease_ms)
+        if had is None and s.lease.ends is not None:
+            s.leased = True
+            s.out.note(NoteCode.LEASE_GAINED, lease_ms=timing.lease_ms)
+
+
+def _declare(s: State, now: Instant) -> None:
+    """The lowest member that is not silent itself says who is."""
+    timing, group = s.config.timing, s.group
+    lease_ms = timing.lease_ms if s.lease.valid(now) else None
+    silent = group.silent(now, timing.hello_ms, lease_ms, timing.restart_ms)
+    if not silent:
+        return
+    spoken = [node for node in (group.said if group.open else group.present) if node not in silent]
+    if not spoken or min(spoken) != s.me:
+        return
+    for node in silent:
+        if now >= group.declared.get(node, now):
+            group.declared[node] = Instant(now + timing.hello_ms)
+            s.out.do(Multicast(Absent(group.ring, node)))
+
+
+def _names(nodes: tuple[NodeId, ...]) -> str:
+    return ",".join(str(node) for node in nodes)

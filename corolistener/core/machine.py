@@ -1,0 +1,393 @@
+"""Core: one event in, a list of actions out. It decides; it never waits.
+
+Read `step` first: whatever the event was, what it changed is taken in by one handler; then one level-triggered pass says
+who is master, whether that is this node, and what differs between what should be and what is.
+"""
+
+from typing import assert_never
+
+from corolistener.core import care, changes, keeping, line, mastership, recovery
+from corolistener.core.actions import (
+    Action,
+    AnnounceAddress,
+    DropAddress,
+    Lock,
+    Reason,
+    ReleaseLock,
+    StopService,
+    SuspendVm,
+    Until,
+)
+from corolistener.core.config import Config
+from corolistener.core.events import (
+    AddressConflict,
+    AddressGone,
+    AlarmAsked,
+    Armed,
+    BadMessage,
+    ChangeAsked,
+    Configured,
+    ConfirmAsked,
+    CopyChanged,
+    CorosyncLost,
+    Delivered,
+    DeviceCame,
+    Event,
+    Finished,
+    Found,
+    GroupChanged,
+    HypervisorLost,
+    LeaveAsked,
+    Listed,
+    QuorumChanged,
+    Recalled,
+    Result,
+    RingChanged,
+    Running,
+    SendingLost,
+    TimePassed,
+    VotesCounted,
+)
+from corolistener.core.group import Group
+from corolistener.core.lifecycle import Mode
+from corolistener.core.messages import (
+    Absent,
+    Alarm,
+    Chapter,
+    Committed,
+    Confirm,
+    Entries,
+    Farewell,
+    Heartbeat,
+    Hello,
+    Inventory,
+    Message,
+    Offer,
+    Proposed,
+    Refused,
+    Released,
+    Stored,
+    Text,
+    Unstored,
+    Verdict,
+    Wanted,
+    Withdrawn,
+)
+from corolistener.core.notes import NoteCode
+from corolistener.core.reconcile import tell
+from corolistener.core.state import State
+from corolistener.core.status import Status, status_of
+from corolistener.core.storing import Storing
+from corolistener.ids import Instant, NodeId
+
+STALL_HEARTBEATS = 4
+
+
+def _routine(event: Event) -> bool:
+    """Most events are: neither time nor heartbeats change what the election is made of."""
+    return isinstance(event, TimePassed) or (isinstance(event, Delivered) and isinstance(event.message, Heartbeat))
+
+
+class Core:
+    """The decision of one node. Mutable inside, deterministic outside: same config, same events, same actions."""
+
+    def __init__(self, config: Config) -> None:
+        cluster = config.cluster
+        self.state = State(
+            config=config,
+            group=Group(config.me),
+            storing=Storing(config.me, cluster.id, cluster),
+            agreed=cluster.id,
+            nodes=cluster.nodes,
+            database=config.database,
+        )
+
+    def step(self, event: Event, now: Instant) -> list[Action]:
+        """Take one event in, at the node's own time `now` in ms, and say what is to be done. Raises nothing of its own."""
+        s = self.state
+        if s.mode in (Mode.LEFT, Mode.BROKEN):
+            return []
+        if s.adopt_until is None:
+            s.adopt_until = Instant(now + s.config.timing.restart_ms)
+        self._notice_stall(now)
+        if self._beat(event, now):
+            return []
+        if s.lease.ends is not None and now >= s.lease.ends:
+            line.lapse(s, Reason.LEASE_ENDED)
+        self._take_in(event, now)
+        if not _routine(event):
+            mastership.choose(s)
+        self._decide(now)
+        s.deadline = self._deadline()
+        return s.out.take()
+
+    def _beat(self, event: Event, now: Instant) -> bool:
+        """Nearly every event is another's heartbeat that says nothing new: it can only make the lease longer."""
+        s, deadline = self.state, self.state.deadline
+        if not isinstance(event, Delivered) or not isinstance(event.message, Heartbeat) or event.sender == s.me:
+            return False
+        beat, sender = event.message, event.sender
+        if s.lease.ends is None or deadline is None or now >= deadline or beat.ring != s.group.ring or not s.quorate:
+            return False
+        if sender not in s.group.seen or s.group.open or s.keeping.acks.get(sender) != beat.stored:
+            return False
+        s.group.seen[sender] = now
+        s.lease.heard(sender)
+        s.lease.confirm(now, s.me, s.quorum, s.config.timing.lease_ms)
+        return True
+
+    def _notice_stall(self, now: Instant) -> None:
+        """After a pause of this process the silence of the others is my own: give them their time again."""
+        s = self.state
+        if s.last_step and now - s.last_step > STALL_HEARTBEATS * s.config.timing.heartbeat_ms:
+            s.group.seen = dict.fromkeys(s.group.seen, now)
+            s.group.round_since = now
+        s.last_step = now
+
+    def _decide(self, now: Instant) -> None:
+        s = self.state
+        line.keep_up(s, now)
+        mastership.act(s, now)
+        mastership.forget(s, now)
+        mastership.fulfil(s, now)
+        changes.rewrite(s, now)
+        changes.expire(s, now)
+        mastership.say(s, now)
+        keeping.keep(s, now)
+        care.tend(s, now)
+        care.feed(s, now)
+        care.say(s)
+        recovery.decide(s, now)
+
+    def _take_in(self, event: Event, now: Instant) -> None:
+        s = self.state
+        match event:
+            case Delivered(sender, message):
+                self._deliver(sender, message, now)
+            case TimePassed():
+                pass
+            case Finished():
+                self._finish(event, now)
+            case RingChanged():
+                line.ring_changed(s, event, now)
+            case GroupChanged():
+                line.group_changed(s, event, now)
+            case QuorumChanged():
+                line.quorum_changed(s, event, now)
+            case VotesCounted():
+                line.votes_counted(s, event)
+            case CorosyncLost():
+                line.corosync_lost(s, now)
+            case BadMessage(sender, why):
+                self._bad_message(sender, why)
+            case SendingLost():
+                line.sending_lost(s)
+            case Found():
+                self._found(event)
+            case Running(version):
+                s.storing.running = version
+            case AddressGone():
+                if s.duties.address.had is not False:
+                    s.out.note(NoteCode.ADDRESS_LOST)
+                    s.duties.address.lost(now)
+            case DeviceCame():
+                s.duties.address.retry_at = now
+            case AddressConflict(mac):
+                self._conflict(mac)
+            case Configured(config):
+                self._configured(config)
+            case LeaveAsked():
+                if s.mode in (Mode.ADOPTING, Mode.RUNNING):
+                    s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
+            case ChangeAsked():
+                changes.asked(s, event, now)
+            case Recalled():
+                keeping.recalled(s, event)
+            case Listed() | CopyChanged() | HypervisorLost():
+                care.seen(s, event)
+            case Armed(timeout_ms):
+                s.restate = s.restate or timeout_ms != s.watchdog_ms
+                s.watchdog_ms = timeout_ms
+            case ConfirmAsked() | AlarmAsked():
+                recovery.asked(s, event)
+            case _:
+                assert_never(event)
+
+    def _deliver(self, sender: NodeId, message: Message, now: Instant) -> None:
+        s = self.state
+        if sender in s.group.seen:
+            s.group.seen[sender] = now
+        match message:
+            case Heartbeat(ring, count, stored):
+                if ring == s.group.ring:
+                    keeping.heartbeat_delivered(s, sender, stored)
+                    if sender == s.me:
+                        s.lease.came_back(count)
+                    else:
+                        s.lease.heard(sender)
+            case Hello():
+                s.group.hello(sender, message, now)
+            case Released():
+                line.released_delivered(s, sender, message)
+            case Absent():
+                line.absent_delivered(s, message, now)
+            case Farewell():
+                line.farewell_delivered(s, sender)
+                if sender == s.me and s.mode is Mode.LEAVING:
+                    s.farewell_at = now
+            case Inventory():
+                s.group.inventoried(sender, message)
+                s.news += 1
+                s.unread.add(sender)
+            case Chapter():
+                keeping.chapter_delivered(s, sender, message)
+            case Entries():
+                if keeping.entries_delivered(s, sender, message):
+                    recovery.settle_alarm(s, message.rows)
+            case Confirm():
+                recovery.confirmed(s, message, now)
+            case Alarm():
+                recovery.alarmed(s, message)
+            case Proposed():
+                changes.proposed(s, sender, message)
+            case Wanted():
+                s.storing.wanted(message, s.out)
+            case Text():
+                s.storing.text(message, sender, s.out)
+            case Stored():
+                changes.stored(s, sender, message)
+            case Unstored():
+                changes.unstored(s, sender, message)
+            case Committed():
+                changes.committed(s, sender, message, now)
+            case Offer() | Withdrawn() | Refused() | Verdict():
+                if sender == s.master:
+                    self._of_master(message, now)
+            case _:
+                assert_never(message)
+        line.form_if_complete(s, now)
+
+    def _of_master(self, message: Offer | Withdrawn | Refused | Verdict, now: Instant) -> None:
+        """What only the master may say: one that is master no more is not listened to."""
+        s = self.state
+        match message:
+            case Offer():
+                changes.offered(s, message)
+            case Withdrawn():
+                changes.withdrawn(s, message, now)
+            case Refused():
+                changes.refused(s, message)
+            case Verdict():
+                line.verdict_delivered(s, message)
+
+    def _finish(self, event: Finished, now: Instant) -> None:
+        s = self.state
+        for duty in s.duties.all():
+            if duty.end(event.ticket, event.outcome, now, s.config.timing):
+                tell(duty, event.outcome, now, s.out)
+                return
+        if care.finished(s, event.ticket, event.outcome, now) or recovery.fenced(s, event.ticket, event.outcome, now):
+            return
+        timing = s.config.timing
+        if keeping.written(s, event.ticket, event.outcome, now, timing):
+            return
+        if s.rewrite.finished(event.ticket, event.outcome, s.storing, now, timing, s.out):
+            return
+        if s.storing.finished(event.ticket, event.outcome, now, timing, s.out):
+            return
+        if event.outcome.result in (Result.FAILED, Result.TIMED_OUT):
+            s.out.note(NoteCode.EFFECT_FAILED, result=event.outcome.result.value, why=event.outcome.why)
+
+    def _bad_message(self, sender: NodeId, why: str) -> None:
+        """Counted always, told at 1, 2, 4, 8 …: a flood must not fill the log."""
+        count = self.state.bad[sender] = self.state.bad.get(sender, 0) + 1
+        if count & (count - 1) == 0:
+            self.state.out.note(NoteCode.PEER_MESSAGE, node=sender, count=count, why=why)
+
+    def _found(self, found: Found) -> None:
+        """What a former process of this boot left stays as it is until a view says whose it is.
+
+        The service lock says that the database was taken; without the service, that it may just be starting.
+        """
+        duties = self.state.duties
+        duties.database.had = Lock.SERVICE in found.locks
+        duties.address.had = duties.address.found = found.address
+        duties.service_lock.had = duties.service_lock.found = Lock.SERVICE in found.locks
+        duties.relocated_lock.had = duties.relocated_lock.found = Lock.RELOCATED in found.locks
+        duties.service.had = True if found.service else None if duties.service_lock.had else False
+        duties.service.found = found.service
+        if not duties.nothing_held:
+            locks = ",".join(lock.value for lock in found.locks)
+            self.state.out.note(NoteCode.ADOPTED, address=found.address, locks=locks, service=found.service)
+
+    def _conflict(self, mac: str) -> None:
+        s = self.state
+        s.out.note(NoteCode.ADDRESS_CONFLICT, mac=mac)
+        if s.acting and s.config.cloud is not None and s.lease.ends is not None:
+            until = Until(s.group.ring, s.lease.ends)
+            s.out.do(AnnounceAddress(s.out.ticket(), s.config.cloud, until))
+
+    def _configured(self, config: Config) -> None:
+        s = self.state
+        old, s.config = s.config, config
+        if old.cloud is not None and old.cloud != config.cloud and s.duties.address.had is not False:
+            s.out.do(DropAddress(s.out.ticket(), old.cloud, Reason.CONFIGURED))
+            s.duties.address.ticket, s.duties.address.had = None, False
+        s.restate = s.restate or old.database != config.database
+        if s.storing.found(config.cluster):
+            # An administrator edited the file by hand, or `config pull` fetched it: the master decides whether it is newer.
+            s.out.note(NoteCode.FOREIGN_VERSION, version=config.cluster.id.version, agreed=s.agreed.version)
+            if not s.group.formed_once:
+                s.agreed, s.nodes = config.cluster.id, config.cluster.nodes
+
+    def surrender(self) -> list[Action]:
+        """An invariant was violated: let go of everything, and decide nothing more (safety.md, "Panic")."""
+        s = self.state
+        s.mode, s.acting, s.deadline = Mode.BROKEN, False, None
+        s.out.take()
+        if s.config.cloud is not None:
+            s.out.do(DropAddress(s.out.ticket(), s.config.cloud, Reason.BROKEN))
+        for lock in Lock:
+            s.out.do(ReleaseLock(s.out.ticket(), lock, Reason.BROKEN))
+        s.out.do(StopService(s.out.ticket(), Reason.BROKEN))
+        for name in sorted(s.copies.vms):
+            s.out.do(SuspendVm(s.out.ticket(), name, Reason.BROKEN))
+        return s.out.take()
+
+    def next_deadline(self) -> Instant | None:
+        """When to call `step(TimePassed())` at the latest; None for never. It may be too early, never too late."""
+        return self.state.deadline
+
+    def _deadline(self) -> Instant | None:
+        s = self.state
+        if s.mode in (Mode.LEFT, Mode.BROKEN):
+            return None
+        timing = s.config.timing
+        at: list[Instant | None] = [s.lease.ends, s.adopt_until if s.mode is Mode.ADOPTING else None, s.farewell_at]
+        if s.group.joined:
+            if s.lease.in_flight is None:
+                at.append(s.lease.next_at)
+            if s.group.open:
+                at.append(Instant(s.group.round_since + timing.hello_ms))
+            at += [Instant(since + timing.restart_ms) for since in s.group.pending.values()]
+            at += s.group.declared.values()
+            if s.lease.ends is not None:
+                at += [Instant(seen + timing.lease_ms) for node, seen in s.group.seen.items() if node != s.me]
+        if s.acting and s.quorum.exclusive:
+            at += [Instant(since + timing.vacated_ms) for since in s.claims.values() if since is not None]
+        at += [duty.deadline(duty.toward) for duty in s.duties.all()]
+        at += [s.rewrite.retry_at if s.rewrite.idle else s.rewrite.deadline, s.storing.deadline()]
+        at += s.requests.values()
+        at += care.deadline(s)
+        at += recovery.deadline(s)
+        at.append(keeping.deadline(s))
+        if s.void is not None:
+            at.append(s.void.until)
+        if s.acting:
+            at.append(s.reload_at)
+        last = s.last_step
+        return min((instant for instant in at if instant is not None and instant > last), default=None)
+
+    def status(self, now: Instant) -> Status:
+        """What an operator is told."""
+        return status_of(self.state, now)

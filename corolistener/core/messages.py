@@ -1,0 +1,338 @@
+"""What daemons say to each other in the group, in corosync's agreed order.
+
+`ring` is the ring in which the sender spoke. Every type has a place in wire/ring.py; fields may be added with defaults
+(an older peer ignores what it does not know), never renamed or given another meaning.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from corolistener.core.capacity import Capacity, Vm
+from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.ledger import Rows, Version
+from corolistener.core.view import Epoch, RingId
+from corolistener.ids import NodeId, VmName
+
+PROTOCOL = 1
+TEXT_MOST = 512 * 1024
+"""Bytes of a corosync.conf that the ring carries."""
+
+
+class VmState(Enum):
+    """What a hypervisor says of a copy of a VM that it has. SUSPENDED: it has memory and executes nothing."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A copy of a VM on the sender. `state` None: in doubt. `generation` is the one it was started in, 0 where nobody knows.
+    `stray`: it was started by hand, though the VM belongs elsewhere."""
+
+    vm: Vm
+    state: VmState | None
+    generation: int = 0
+    stray: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that could not
+    be started and are tried again (`failing`).
+
+    `complete` False: the hypervisor does not answer, and there may be others.
+    """
+
+    copies: tuple[Report, ...] = ()
+    ended: tuple[VmName, ...] = ()
+    failing: tuple[VmName, ...] = ()
+    complete: bool = False
+
+
+NO_INVENTORY = Inventory()
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A snapshot of the sender, said by everybody whenever somebody may have joined.
+
+    It counts for one round only: `ring` and `members` (the group, sorted) must be those of the receiver. `epoch` is the
+    last place on the quorate line that the sender was part of; `lapsed` says that it lost its lease since; `dirty` that it
+    had duties when it left; `holding` that it still may have address or service. `file` is its corosync.conf, `running` the
+    version its corosync works with (0: not known), `agreed` the file in force with the table `nodes`; `database` says that
+    one is configured. `claims` are the nodes that may be serving, `pending` the ones whose daemon is being restarted,
+    `master` the one it follows.
+
+    For VMs: `ledger` is the newest version it has; `lease_ms` (0: it announces nothing), `grace_ms` and `watchdog_ms` (0: none
+    is armed) say when it has suspended everything or is reset, once it is lost; `capacity` None: it is not to be given VMs.
+    """
+
+    ring: RingId
+    members: tuple[NodeId, ...]
+    boot: str
+    incarnation: str
+    epoch: Epoch
+    file: ConfigId
+    agreed: ConfigId
+    nodes: tuple[NodeEntry, ...]
+    lapsed: bool = False
+    dirty: bool = False
+    disallowed: bool = False
+    holding: bool = False
+    database: bool = False
+    master: NodeId = NodeId(0)
+    claims: tuple[NodeId, ...] = ()
+    pending: tuple[NodeId, ...] = ()
+    running: int = 0
+    protocol: int = PROTOCOL
+    ledger: Version = Version()
+    lease_ms: int = 0
+    grace_ms: int = 0
+    watchdog_ms: int = 0
+    capacity: Capacity | None = None
+    inventory: Inventory = NO_INVENTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """I am alive in this ring. `count` tells my own heartbeats apart; `stored` is the ledger that a loss of power leaves me."""
+
+    ring: RingId
+    count: int
+    stored: Version = Version()
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """I have let go of address, locks and service, as long as the line is still this one."""
+
+    line: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """This node's daemon is silent or gone for too long: it counts as lost until it says Hello again."""
+
+    ring: RingId
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """I have let go of everything and leave: nobody needs to wait for me. No VM runs here, and none is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """The ledger is open in `line`: who has version `base` goes on from there, with a higher version.
+
+    `whole` says that `rows` are the content of `base`, for those who do not have it.
+    """
+
+    line: Epoch
+    base: Version
+    opener: str
+    rows: Rows
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The master's change of the ledger, if its version is still `at`."""
+
+    at: Version
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """An operator says that this node runs nothing, and who said so."""
+
+    node: NodeId
+    boot: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An operator asks for panic, or (`calm`) for its end."""
+
+    calm: bool
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The master admits a disallowed node again."""
+
+    node: NodeId
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushText:
+    """Replace the whole file. Its config_version must not be lower than the one in force."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RevertTo:
+    """The kept file `corosync.conf.VERSION`, with a new version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddNode:
+    """A new entry of the nodelist; id 0 lets the master choose the lowest free one."""
+
+    address: str
+    id: NodeId = NodeId(0)
+    name: str = ""
+    priority: int = 0
+    replication: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EditNode:
+    """Change what is not None."""
+
+    id: NodeId
+    name: str | None = None
+    priority: int | None = None
+    replication: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """Take a node that is not a member out of the nodelist."""
+
+    id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SetPriorities:
+    """Priorities only, as a takeover does."""
+
+    priorities: tuple[tuple[NodeId, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restamp:
+    """The file in force with a new version: two files had the same one."""
+
+
+Change = PushText | RevertTo | AddNode | EditNode | RemoveNode | SetPriorities | Restamp
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """An operator's change, asked at the sender, to be carried out by the master."""
+
+    request: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The master does not carry out `request` of `node`."""
+
+    node: NodeId
+    request: int
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The master offers a new file. `asked_by` and `request` name the operator's request, 0 where there is none."""
+
+    config: ConfigId
+    base: ConfigId
+    cause: str
+    nodes: tuple[NodeEntry, ...]
+    asked_by: NodeId = NodeId(0)
+    request: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Please send the text of this file. `of` is who shall send it."""
+
+    config: ConfigId
+    of: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The bytes of a file."""
+
+    config: ConfigId
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The file is on my disk; my corosync runs with version `running` (0: not known)."""
+
+    config: ConfigId
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unstored:
+    """I cannot store that file."""
+
+    config: ConfigId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The file is in force from here on. `watched` says that an administrator changed it: it is rolled back if a
+    node is lost soon."""
+
+    config: ConfigId
+    base: ConfigId
+    nodes: tuple[NodeEntry, ...]
+    watched: bool = False
+    asked_by: NodeId = NodeId(0)
+    request: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The offer is void: put the file before it back."""
+
+    config: ConfigId
+    base: ConfigId
+    why: str
+    asked_by: NodeId = NodeId(0)
+    request: int = 0
+
+
+Message = (
+    Hello
+    | Heartbeat
+    | Released
+    | Absent
+    | Farewell
+    | Inventory
+    | Chapter
+    | Entries
+    | Confirm
+    | Alarm
+    | Verdict
+    | Proposed
+    | Refused
+    | Offer
+    | Wanted
+    | Text
+    | Stored
+    | Unstored
+    | Committed
+    | Withdrawn
+)

@@ -1,0 +1,326 @@
+"""The master's decisions about VMs: what is proven of lost nodes, where their VMs go, what is adopted, frozen or shut down.
+
+Obligations are not messages: every master derives the same ones from the ledger, the placements on nodes that are not
+here. So a master that dies in the middle of anything takes nothing with it.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+from corolistener.core import keeping
+from corolistener.core.actions import Answer, Fence, Multicast, Until
+from corolistener.core.config import ProofKind
+from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
+from corolistener.core.fencing import Attempt, proof, proof_due
+from corolistener.core.ledger import EMPTY, Panic, Placed, Proven, Rows
+from corolistener.core.messages import Alarm, Confirm, Report, VmState
+from corolistener.core.notes import NoteCode
+from corolistener.core.relocation import Placement, plan
+from corolistener.core.state import State
+from corolistener.ids import Instant, NodeId, Ticket, VmName
+
+REMIND_MS = 60_000
+
+
+def here(s: State, node: NodeId) -> bool:
+    """It is of the line, or its daemon is being restarted, or about to say Hello."""
+    return node in s.group.peers or node in s.group.pending or node in s.group.here
+
+
+def owed(s: State) -> tuple[NodeId, ...]:
+    """The nodes that are gone and may have VMs that should run: what the cluster still owes."""
+    ledger = s.keeping.ledger
+    gone = [node for node in ledger.holders() if not here(s, node)]
+    return tuple(node for node in gone if any(row.on for row in ledger.on(node)))
+
+
+def decide(s: State, now: Instant) -> None:
+    """One pass: everybody counts deadlines, the master fences and changes the ledger."""
+    _count(s, now)
+    if not s.acting:
+        s.fencing.attempts = {node: each for node, each in s.fencing.attempts.items() if each.ticket is not None}
+        return
+    if s.keeping.ledger.panic is None:
+        _fence(s, now)
+    if not keeping.may_propose(s):
+        return
+    rows = _alarm(s) or (_changes(s, now) if s.keeping.ledger.panic is None else EMPTY)
+    if rows:
+        keeping.propose(s, rows)
+
+
+def _count(s: State, now: Instant) -> None:
+    """Since when each node that owes us VMs is out of sight; only who is part of a quorate line can see that."""
+    for node in s.group.peers:
+        s.fencing.returned(node)
+    if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
+        for node in owed(s):
+            s.fencing.gone.setdefault(node, now)
+
+
+def _changes(s: State, now: Instant) -> Rows:
+    """Everything the ledger has to say and does not yet."""
+    proven = _proofs(s, now)
+    placed = _reconcile(s)
+    stamp = (s.keeping.version, s.group.line, s.news, proven)
+    if stamp != s.considered:
+        s.considered = stamp
+        old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}
+        placed |= _relocate(s, old | {each.node for each in proven})
+    return Rows(placed=tuple(placed[name] for name in sorted(placed)), proven=proven)
+
+
+# -- proofs
+
+
+def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
+    """The proofs that are there and not in the ledger yet."""
+    found, ledger = [], s.keeping.ledger
+    for node in owed(s):
+        known = ledger.known.get(node)
+        if known is None or node not in s.fencing.gone or ledger.proven(node) is not None:
+            continue
+        seen = proof(node, known, s.fencing, s.config.care.proofs, s.quorum.exclusive, s.config.timing, now)
+        if seen is not None:
+            found.append(seen)
+            s.out.note(NoteCode.PROVEN, node=node, proof=seen.kind.value, by=seen.by or s.me)
+            s.told.pop(f"owed-{node}", None)
+        else:
+            _remind(s, node, now)
+    return tuple(found)
+
+
+def _remind(s: State, node: NodeId, now: Instant) -> None:
+    """Without a proof nothing is started, and that must not be forgotten."""
+    vms = sum(1 for row in s.keeping.ledger.on(node) if row.on)
+    minute = (now - s.fencing.gone[node]) // REMIND_MS
+    s.tell(f"owed-{node}", NoteCode.OWED, node=node, vms=vms, minutes=minute)
+
+
+def farewell(s: State, sender: NodeId) -> None:
+    """It says that it runs nothing."""
+    peer = s.group.peers.get(sender)
+    if peer is not None:
+        s.fencing.evidence[sender] = Proven(sender, peer.boot, ProofKind.FAREWELL, f"node {sender}")
+
+
+def confirmed(s: State, message: Confirm, now: Instant) -> None:
+    """An operator's word, refused for a node that is here."""
+    if not here(s, message.node) and message.node not in s.group.ring_nodes:
+        s.fencing.evidence[message.node] = Proven(message.node, message.boot, ProofKind.OPERATOR, message.by)
+        s.fencing.gone.setdefault(message.node, now)
+
+
+# -- fence agents
+
+
+def _fence(s: State, now: Instant) -> None:
+    care, fencing, ledger = s.config.care, s.fencing, s.keeping.ledger
+    if ProofKind.AGENT not in care.proofs:
+        return
+    wanted = [n for n in owed(s) if n in care.agents and n in ledger.known and ledger.proven(n) is None]
+    for node in [node for node, each in fencing.attempts.items() if node not in wanted and each.ticket is None]:
+        del fencing.attempts[node]
+    for node in wanted:
+        attempt = fencing.attempts.setdefault(node, Attempt(ledger.known[node].boot))
+        if attempt.done_at is not None:
+            _judge(s, node, attempt, now)
+        elif attempt.ticket is None and now >= attempt.retry_at and s.lease.ends is not None and node not in fencing.evidence:
+            attempt.boot, attempt.ticket = ledger.known[node].boot, s.out.ticket()
+            s.out.note(NoteCode.FENCING, node=node, tries=attempt.failures + 1)
+            s.out.do(Fence(attempt.ticket, node, attempt.boot, Until(s.group.ring, s.lease.ends)))
+
+
+def _judge(s: State, node: NodeId, attempt: Attempt, now: Instant) -> None:
+    """The agent said that the node is off. corosync must have lost it too; where it has not, the agent is not believed."""
+    assert attempt.done_at is not None
+    if node not in s.group.ring_nodes:
+        s.fencing.evidence[node] = Proven(node, attempt.boot, ProofKind.AGENT, f"agent at node {s.me}")
+        del s.fencing.attempts[node]
+    elif now >= attempt.done_at + s.config.timing.agent_ms:
+        s.out.note(NoteCode.FENCE_REFUSED, node=node, why="corosync still sees it")
+        _again(s, attempt, now)
+
+
+def _again(s: State, attempt: Attempt, now: Instant) -> None:
+    timing = s.config.timing
+    attempt.done_at = None
+    attempt.failures += 1
+    attempt.retry_at = Instant(now + min(timing.retry_most_ms, timing.retry_first_ms * 2 ** min(attempt.failures - 1, 16)))
+
+
+def fenced(s: State, ticket: Ticket, outcome: Outcome, now: Instant) -> bool:
+    """An agent has ended; False where it was none. One about a node that is back proves nothing."""
+    node, attempt = next(((n, each) for n, each in s.fencing.attempts.items() if each.ticket == ticket), (NodeId(0), None))
+    if attempt is None:
+        return False
+    attempt.ticket = None
+    if outcome.result is Result.DONE and not here(s, node):
+        attempt.done_at = now
+        s.out.note(NoteCode.FENCED, node=node)
+    elif outcome.result is Result.SUPERSEDED:
+        attempt.retry_at = now
+    else:
+        returned = outcome.result is Result.DONE
+        s.out.note(NoteCode.FENCE_REFUSED, node=node, why="returned" if returned else outcome.why or outcome.result.value)
+        _again(s, attempt, now)
+    return True
+
+
+def in_flight(s: State, node: NodeId) -> bool:
+    """A fence agent of this node is at work on it: it must not be admitted meanwhile."""
+    attempt = s.fencing.attempts.get(node)
+    return attempt is not None and attempt.ticket is not None
+
+
+# -- what runs where
+
+
+def _reconcile(s: State) -> dict[VmName, Placed]:
+    """What the members report and the ledger does not say: new VMs, VMs shut down or started by their users, strays."""
+    rows, found = s.keeping.ledger.placements, dict[VmName, Placed]()
+    unplaced: dict[VmName, list[NodeId]] = defaultdict(list)
+    for node in sorted(s.unread & set(s.group.present)):
+        peer, news = s.group.peers[node], dict[VmName, Placed]()
+        for report in () if peer.disallowed else peer.inventory.copies:
+            name = report.vm.name
+            row = found.get(name, rows.get(name))
+            if (row is None or name in unplaced) and report.state is VmState.RUNNING:
+                unplaced[name].append(node)
+                news[name] = _adopted(s, report, unplaced[name])
+            elif row is not None and (changed := _reported(row, node, report)) != row:
+                news[name] = changed
+                if changed.frozen and not row.frozen:
+                    s.out.note(NoteCode.VM_FROZEN, vm=name, why=changed.frozen)
+        for name in () if peer.disallowed else peer.inventory.ended:
+            row = rows.get(name)
+            if row is not None and row.node == node and row.on:
+                news[name] = replace(row, on=False)
+        found |= news
+        if not news:
+            s.unread.discard(node)
+    return found | _thawed(s, found)
+
+
+def _thawed(s: State, found: dict[VmName, Placed]) -> dict[VmName, Placed]:
+    """Frozen VMs of which nobody has a second copy any more."""
+    rows = s.keeping.ledger.placements
+    peers = [s.group.peers[node] for node in s.group.present]
+    frozen = [row for name in sorted(s.keeping.ledger.frozen) if (row := rows[name]) and name not in found]
+    if not frozen or not all(peer.inventory.complete for peer in peers):
+        return {}
+    copies = Counter(report.vm.name for peer in peers for report in peer.inventory.copies)
+    strays = {report.vm.name for peer in peers for report in peer.inventory.copies if report.stray}
+    return {row.vm.name: replace(row, frozen="") for row in frozen if copies[row.vm.name] <= 1 and row.vm.name not in strays}
+
+
+def _adopted(s: State, report: Report, nodes: list[NodeId]) -> Placed:
+    """A VM that nobody placed comes under our care where it runs; one that runs twice is frozen at once."""
+    twice = "runs on nodes " + ", ".join(str(node) for node in nodes) if len(nodes) > 1 else ""
+    s.out.note(NoteCode.VM_FROZEN if twice else NoteCode.VM_PLACED, vm=report.vm.name, node=nodes[0], why=twice)
+    return Placed(report.vm, nodes[0], frozen=twice)
+
+
+def _reported(row: Placed, node: NodeId, report: Report) -> Placed:
+    """A placement after a member's report about its copy."""
+    if node in row.holders:
+        on = row.on or report.state is VmState.RUNNING
+        return replace(row, vm=report.vm, on=on)
+    if report.stray and not row.frozen:
+        return replace(row, frozen=f"was started by hand on node {node}")
+    return row
+
+
+def _relocate(s: State, proven: set[NodeId]) -> dict[VmName, Placed]:
+    """New nodes for the VMs of proven nodes that are not here."""
+    rows, gone = s.keeping.ledger.placements, [node for node in proven if not here(s, node)]
+    names = {name for node in gone for name in s.keeping.ledger.at.get(node, ())}
+    lost = {name: rows[name] for name in names if _is_lost(s, rows[name], proven)}
+    if not lost:
+        return {}
+    nodes = [
+        peer.capacity
+        for node in s.group.present
+        if (peer := s.group.peers[node]).capacity is not None and not peer.disallowed and peer.inventory.complete
+    ]
+    running = [Placement(row.vm, row.node) for name, row in sorted(rows.items()) if row.on and name not in lost]
+    planned = plan(nodes, running, [row.vm for _, row in sorted(lost.items())])
+    for each in planned.owed:
+        why = " ".join(f"{refusal.obstacle.value}:{refusal.nodes}" for refusal in each.refusals) or "no-nodes"
+        s.tell(f"vm-{each.vm.name}", NoteCode.VM_OWED, vm=each.vm.name, why=why)
+    found = {}
+    for placement in planned.placements:
+        row = lost[placement.vm.name]
+        found[placement.vm.name] = replace(row, node=placement.node, to=NodeId(0), generation=row.generation + 1)
+        s.told.pop(f"vm-{placement.vm.name}", None)
+        s.out.note(NoteCode.VM_PLACED, vm=placement.vm.name, node=placement.node, was=row.node, generation=row.generation + 1)
+    return found
+
+
+def _is_lost(s: State, row: Placed, proven: set[NodeId]) -> bool:
+    return row.on and not row.frozen and all(node in proven and not here(s, node) for node in row.holders)
+
+
+# -- panic
+
+
+def _alarm(s: State) -> Rows:
+    """What an operator asked for, if it is not so already."""
+    alarm, panic = s.alarm, s.keeping.ledger.panic
+    if alarm is None or alarm.calm == (panic is None):
+        return EMPTY
+    if alarm.calm:
+        return Rows(calm=True)
+    return Rows(panic=Panic(alarm.reason, "", alarm.at))
+
+
+def alarmed(s: State, message: Alarm) -> None:
+    """Everybody remembers it until the ledger says so: the master may die before it does."""
+    s.alarm = message if message.calm == (s.keeping.ledger.panic is not None) else None
+
+
+def settle_alarm(s: State, rows: Rows) -> None:
+    """The ledger has changed."""
+    if rows.panic is not None:
+        s.out.note(NoteCode.PANIC, reason=rows.panic.reason, at=rows.panic.at)
+    elif rows.calm:
+        s.out.note(NoteCode.RECOVERED)
+    else:
+        return
+    s.alarm = None
+
+
+def asked(s: State, event: ConfirmAsked | AlarmAsked) -> None:
+    """An operator at this node. What cannot be is refused at once; the rest goes to the ring."""
+    why = ""
+    match event:
+        case ConfirmAsked(_, node, by):
+            known = s.keeping.ledger.known.get(node)
+            if here(s, node) or node in s.group.ring_nodes:
+                why = f"node {node} is here: only a node that is gone can be confirmed"
+            elif known is None:
+                why = f"node {node} never was part of this cluster's quorum"
+            elif s.group.joined:
+                s.out.do(Multicast(Confirm(node, known.boot, by)))
+        case AlarmAsked(_, calm, reason, at):
+            if calm == (s.keeping.ledger.panic is None):
+                why = "there is no panic" if calm else "there is a panic already"
+            elif s.group.joined:
+                s.out.do(Multicast(Alarm(calm, reason, at)))
+    if not why and not s.group.joined:
+        why = "corosync is not connected"
+    s.out.do(Answer(event.request, done=True, code="refused" if why else "ok", fields=(("why", why),) if why else ()))
+
+
+def deadline(s: State) -> list[Instant]:
+    """When to look again: proofs by the passing of time, agents to be tried or judged, reminders."""
+    at = [each.retry_at for each in s.fencing.attempts.values() if each.ticket is None and each.done_at is None]
+    at += [Instant(each.done_at + s.config.timing.agent_ms) for each in s.fencing.attempts.values() if each.done_at is not None]
+    for node, since in s.fencing.gone.items():
+        known = s.keeping.ledger.known.get(node)
+        if known is None or s.keeping.ledger.proven(node) is not None:
+            continue
+        due = proof_due(node, known, s.fencing, s.config.care.proofs, s.quorum.exclusive, s.config.timing)
+        at += [due] if due is not None else []
+        at.append(Instant(since + ((s.last_step - since) // REMIND_MS + 1) * REMIND_MS))
+    return at

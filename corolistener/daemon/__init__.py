@@ -1,0 +1,1 @@
+"""asyncio wiring: settings, loop, control socket, notes to log, sd_notify. It decides nothing."""

@@ -1,0 +1,272 @@
+"""The server of the two sockets in the run directory: who may ask what, and how much of it at once.
+
+It decides nothing: every request goes to the Handler. What a client does can end its own connection, nothing else.
+"""
+
+import asyncio
+import contextlib
+import grp
+import os
+import shutil
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from corolistener.errors import ConfigError, CorolistenerError, EffectError, RequestRefused
+from corolistener.wire.control import ADMIN, CLIENT, QUEUED, VERBS, Decoder, FrameError, encode, request_of
+
+Frame = dict[str, Any]
+
+CONNECTIONS = 128
+"""Connections at once, both sockets together; the next one is hung up on."""
+REQUESTS = 16
+"""Unanswered requests of one connection; the next one is answered `busy`."""
+UNSENT = 64 * 1024
+"""Bytes that the transport holds for a client beyond the kernel's buffer; after that frames queue, up to QUEUED."""
+PEERCRED = struct.Struct("iII")
+PRIVATE = ".control"
+"""A directory only root enters: a socket gets its owner and mode there before anybody can reach it."""
+
+
+class Peer(NamedTuple):
+    """Who asks: SO_PEERCRED of the process, and through which socket it came."""
+
+    pid: int
+    uid: int
+    gid: int
+    socket: str
+
+    @property
+    def admin(self) -> bool:
+        """May ask for everything: it came through the admin socket and is root, or who we are ourselves."""
+        return self.socket == ADMIN and self.uid in (0, os.geteuid())
+
+
+class Handler(Protocol):
+    """Who answers.
+
+    `request` gets every verb of VERBS but `status`, already permitted. It raises RequestRefused or another
+    CorolistenerError to refuse, and is cancelled when the client hangs up. `note` tells the log.
+    """
+
+    def status(self) -> dict[str, Any]: ...
+
+    async def request(
+        self, verb: str, args: dict[str, Any], progress: Callable[[dict[str, Any]], None], peer: Peer
+    ) -> dict[str, Any]: ...
+
+    def note(self, code: str, fields: Mapping[str, str]) -> None: ...
+
+
+class ControlServer:
+    """Both sockets, from start() to close(). `group` may read: its name, or "" for root alone."""
+
+    def __init__(self, run_dir: str, group: str, handler: Handler) -> None:
+        """Raises ConfigError if there is no such group."""
+        self._directory, self._gid, self.handler = Path(run_dir), group_id(group), handler
+        self._servers: list[asyncio.Server] = []
+        self._made: dict[Path, tuple[int, int]] = {}
+        self._connections: set[Connection] = set()
+
+    async def start(self) -> None:
+        """Listen. Raises EffectError if another daemon already does, or the directory does not let us."""
+        try:
+            self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for name, mode in ((CLIENT, 0o660), (ADMIN, 0o600)):
+                await self._listen(name, mode)
+        except OSError as error:
+            await self.close()
+            raise EffectError(f"control sockets in {self._directory}", error.strerror or str(error)) from None
+        except EffectError:
+            await self.close()
+            raise
+
+    async def _listen(self, name: str, mode: int) -> None:
+        path = self._directory / name
+        if somebody_listens(path):
+            raise EffectError(f"control socket {path}", "another daemon listens there")
+        listener = self._bind(path, mode)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(lambda: Connection(self, name), sock=listener, backlog=CONNECTIONS)
+        self._servers.append(server)
+
+    def _bind(self, path: Path, mode: int) -> socket.socket:
+        """A listening socket that appears at `path` with its final owner and mode, in place of a stale one."""
+        private = self._directory / PRIVATE
+        shutil.rmtree(private, ignore_errors=True)
+        private.mkdir(mode=0o700)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            new = private / path.name
+            listener.bind(str(new))
+            new.chmod(mode)
+            if mode & 0o070 and self._gid is not None:
+                os.chown(new, -1, self._gid)
+            listener.listen(CONNECTIONS)
+            new.rename(path)
+        except OSError:
+            listener.close()
+            raise
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+        found = path.stat()
+        self._made[path] = (found.st_dev, found.st_ino)
+        return listener
+
+    async def close(self) -> None:
+        """Hang up on everybody and remove the socket files that are still ours."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.hang_up()
+        for path, made in self._made.items():
+            with contextlib.suppress(OSError):
+                found = path.lstat()
+                if (found.st_dev, found.st_ino) == made:
+                    path.unlink()
+        self._servers.clear()
+        self._made.clear()
+        await asyncio.sleep(0)
+
+    def admit(self, connection: "Connection") -> bool:
+        """Whether there is room for one more connection."""
+        if len(self._connections) >= CONNECTIONS:
+            self.handler.note("control-full", {"connections": str(CONNECTIONS)})
+            return False
+        self._connections.add(connection)
+        return True
+
+    def forget(self, connection: "Connection") -> None:
+        """The connection has ended."""
+        self._connections.discard(connection)
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, server: ControlServer, name: str) -> None:
+        self._server, self._name = server, name
+        self._decoder = Decoder()
+        self._unsent: deque[bytes] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNSENT)
+        ours = transport.get_extra_info("socket")
+        pid, uid, gid = PEERCRED.unpack(ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEERCRED.size))
+        self.peer = Peer(pid, uid, gid, self._name)
+        if not self._server.admit(self):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.forget(self)
+        for task in self._tasks:
+            task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                self._asked(*request_of(frame))
+        except FrameError as error:
+            self._tell("control-bad-frame", why=str(error))
+            self.hang_up()
+
+    def _asked(self, number: int, verb: str, args: Frame) -> None:
+        """Refuse at once what must be; give the rest a task."""
+        refusal = self._refusal(verb)
+        if refusal:
+            self._send({"id": number, "error": _error(refusal)})
+            return
+        task = asyncio.get_running_loop().create_task(self._carry_out(number, verb, args))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _refusal(self, verb: str) -> RequestRefused | None:
+        if verb not in VERBS:
+            return RequestRefused("unknown-verb", f"this daemon does not know {verb!r}")
+        if VERBS[verb] == ADMIN and not self.peer.admin:
+            return RequestRefused("not-permitted", f"{verb} is for root on the admin socket")
+        if len(self._tasks) >= REQUESTS:
+            return RequestRefused("busy", f"{REQUESTS} requests of this connection are not answered yet")
+        return None
+
+    async def _carry_out(self, number: int, verb: str, args: Frame) -> None:
+        def progress(fields: Frame) -> None:
+            self._send({"id": number, "progress": fields})
+
+        handler = self._server.handler
+        try:
+            if verb == "status":
+                answer = {"ok": handler.status()}
+            else:
+                answer = {"ok": await handler.request(verb, args, progress, self.peer)}
+        except CorolistenerError as error:
+            answer = {"error": _error(error)}
+        except Exception as error:  # noqa: BLE001 - one request must not end the daemon; the log gets what happened
+            self._tell("control-error", verb=verb, why=repr(error))
+            answer = {"error": {"code": "internal", "text": f"{verb} failed inside the daemon; its log says why"}}
+        self._send({"id": number, **answer})
+
+    def _send(self, frame: Frame) -> None:
+        """Write a frame now, or queue it for a client that is slow; hang up on one that does not read at all."""
+        if self._transport.is_closing():
+            return
+        try:
+            data = encode(frame)
+        except FrameError as error:
+            data = encode({"id": frame["id"], "error": {"code": "too-big", "text": str(error)}})
+        if not self._paused:
+            self._transport.write(data)
+        elif len(self._unsent) < QUEUED:
+            self._unsent.append(data)
+        else:
+            self._tell("control-slow", queued=str(QUEUED))
+            self.hang_up()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        while self._unsent and not self._paused:
+            self._transport.write(self._unsent.popleft())
+
+    def hang_up(self) -> None:
+        """End the connection without waiting for the client to read."""
+        self._unsent.clear()
+        self._transport.abort()
+
+    def _tell(self, code: str, **fields: str) -> None:
+        self._server.handler.note(code, {"pid": str(self.peer.pid), "uid": str(self.peer.uid), **fields})
+
+
+def _error(error: CorolistenerError) -> dict[str, str]:
+    code = error.code if isinstance(error, RequestRefused) else "failed"
+    return {"code": code, "text": str(error)}
+
+
+def somebody_listens(path: Path) -> bool:
+    """Whether a process accepts connections at this socket file."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # its backlog is full: somebody is there, and busy
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def group_id(group: str) -> int | None:
+    """The number of a group, None for "". Raises ConfigError if there is no such group."""
+    try:
+        return grp.getgrnam(group).gr_gid if group else None
+    except KeyError:
+        raise ConfigError("[control] group", 0, f"there is no group {group!r} on this machine") from None

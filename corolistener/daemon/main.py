@@ -1,0 +1,213 @@
+"""`corolistener run`: the daemon from its first line to its last."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable
+from pathlib import Path
+
+from corolistener.core.config import Cluster
+from corolistener.core.events import LeaveAsked
+from corolistener.coroconf.facts import read_facts
+from corolistener.coroconf.tree import parse
+from corolistener.daemon import behind
+from corolistener.daemon import settings as settings_module
+from corolistener.daemon.control import ControlServer
+from corolistener.daemon.node import Node
+from corolistener.daemon.notes import Log
+from corolistener.daemon.operators import Operators
+from corolistener.daemon.sdnotify import Notifier
+from corolistener.daemon.settings import Settings
+from corolistener.effects.confstore import Versions
+from corolistener.effects.keys import AUTHKEY, load_keys
+from corolistener.effects.pull_server import PullServer
+from corolistener.effects.whoami import node_here
+from corolistener.errors import ConfigError, CorolistenerError, EffectError
+from corolistener.ids import NodeId
+
+UNIT = "corolistener.service"
+SWITCH_S = 0.0005
+"""How long a thread may keep the interpreter from the loop; Python's 5 ms are more than a takeover takes."""
+PRIORITY = 1
+"""Real-time priority of the loop: above everything ordinary, far below corosync (99)."""
+
+
+def run(path: str | None = None) -> int:
+    """Run until a signal or the farewell ends it; the exit status. Raises ConfigError before anything is touched."""
+    settings = settings_module.load(path)
+    me, cluster = whoami(settings)
+    log = Log(settings.log)
+    try:
+        return asyncio.run(_live(path, settings, me, cluster, log))
+    except CorolistenerError as error:
+        log.say(logging.CRITICAL, "ended", why=error)
+        raise
+    finally:
+        log.close()
+
+
+def whoami(settings: Settings) -> tuple[NodeId, Cluster]:
+    """Which node of the nodelist this is, by its addresses, and the facts of the file. Raises ConfigError."""
+    versions = Versions(settings.cluster.corosync_conf)
+    cluster, text = versions.load()
+    facts = read_facts(parse(text, settings.cluster.corosync_conf))
+    me = node_here(facts.nodes)
+    if me is None:
+        listed = ", ".join(node.addresses[0] for node in facts.nodes if node.addresses) or "none"
+        why = f"no address of this machine is a ring address of the nodelist ({listed})"
+        raise ConfigError(settings.cluster.corosync_conf, 0, why)
+    return NodeId(me), cluster
+
+
+async def _live(path: str | None, settings: Settings, me: NodeId, cluster: Cluster, log: Log) -> int:
+    notifier = Notifier()
+    log.say(logging.INFO, "started", node=me, pid=os.getpid(), config_version=cluster.id.version)
+    for warning in settings.warnings:
+        log.say(logging.WARNING, "settings", why=warning)
+    node = Node(settings, me, cluster, log, notifier)
+    pull = await _pull_server(settings, node)
+    operators = Operators(node, pull)
+    control = ControlServer(settings.paths.run, settings.control.group or "", operators)
+    await control.start()
+    await node.open()
+    connecting = asyncio.create_task(node.membership.keep_connected())
+    feeding = asyncio.create_task(_feed(notifier, node))
+    telling = asyncio.create_task(behind.tell(node))
+    shell = _Shell(path, node, operators)
+    shell.catch_signals()
+    # What is alive now lives for ever: the collector need not look at it again in the middle of a takeover.
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
+    _go_before_others(log)
+    notifier.ready()
+    connecting.add_done_callback(lambda task: node.left.set())
+    try:
+        await node.left.wait()
+    finally:
+        notifier.stopping()
+        tasks = (connecting, feeding, telling)
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        await _quietly(control.close(), log)
+        if pull is not None:
+            await _quietly(pull.close(), log)
+        await _quietly(node.close(), log)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    log.say(logging.INFO, "stopped", kept=shell.kept)
+    return 0
+
+
+def _go_before_others(log: Log) -> None:
+    """The loop's thread runs as soon as it can, as corosync does: where VMs keep every processor busy, heartbeats, the
+    watchdog and a takeover would else wait for their turn. Threads and programs that it starts are ordinary again."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+    except OSError as error:
+        log.say(logging.WARNING, "no-real-time-priority", why=error.strerror or error)
+
+
+async def _quietly(closing: Awaitable[None], log: Log) -> None:
+    try:
+        await asyncio.wait_for(asyncio.ensure_future(closing), 5)
+    except (TimeoutError, CorolistenerError, OSError) as error:
+        log.say(logging.WARNING, "closing", why=error)
+
+
+async def _feed(notifier: Notifier, node: Node) -> None:
+    """systemd's watchdog is fed by the loop that decides, so a stuck loop starves it."""
+    while True:
+        status = node.status()
+        words = "quorate" if status.quorate else "not quorate"
+        master = f"node {status.master}" if status.master is not None else "nobody"
+        if node.pump.broken is None:
+            notifier.status(f"{'master' if status.acting else 'not master'}, {words}, master is {master}")
+        notifier.feed()
+        await asyncio.sleep(notifier.watchdog_s or 10)
+
+
+async def _pull_server(settings: Settings, node: Node) -> PullServer | None:
+    versions = Versions(settings.cluster.corosync_conf)
+    try:
+        keys = load_keys((Path(settings.cluster.key_file), AUTHKEY))
+    except ConfigError as error:
+        node.log.say(logging.WARNING, "config-pull-unavailable", why=error)
+        return None
+    server = PullServer(node.config.me, keys, versions.read)
+    facts = read_facts(parse(versions.read(), settings.cluster.corosync_conf))
+    addresses = next((each.addresses for each in facts.nodes if each.nodeid == node.config.me), ())
+    try:
+        await server.start(addresses, settings.cluster.pull_port)
+    except EffectError as error:
+        node.log.say(logging.WARNING, "config-pull-unavailable", why=error)
+        return None
+    return server
+
+
+class _Shell:
+    """Signals. `kept` says that the process ends without letting go, for the next one."""
+
+    def __init__(self, path: str | None, node: Node, operators: Operators) -> None:
+        self._path, self._node, self._operators = path, node, operators
+        self.kept = False
+
+    def catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._terminate)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _terminate(self) -> None:
+        asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        """A farewell; or, for the next process, nothing at all."""
+        if self._operators.prepared.is_set() or await asyncio.to_thread(restart_job):
+            self.kept = True
+            self._node.left.set()
+        elif self._node.pump.broken is not None:
+            self._node.left.set()  # it has let go of everything, and decides nothing: also no farewell
+        else:
+            self._node.take([LeaveAsked()])
+
+    def _hang_up(self) -> None:
+        """Read the settings again; an invalid file keeps the old ones."""
+        log, notifier = self._node.log, self._node.notifier
+        log.reopen()
+        notifier.reloading()
+        try:
+            fresh = settings_module.load(self._path)
+            _, cluster = whoami(fresh)
+        except ConfigError as error:
+            log.say(logging.ERROR, "settings-kept", why=error)
+        else:
+            fixed = [
+                name for name in ("paths", "locks", "control") if getattr(fresh, name) != getattr(self._node.settings, name)
+            ]
+            if fixed:
+                log.say(logging.WARNING, "settings-need-restart", tables=" ".join(fixed))
+            self._node.reconfigure(fresh, cluster)
+        notifier.ready()
+
+
+def restart_job() -> bool:
+    """systemd is restarting this unit: the next process follows at once and adopts everything.
+
+    Asked only where systemd started us (INVOCATION_ID); no answer means no.
+    """
+    if not os.environ.get("INVOCATION_ID"):
+        return False
+    try:
+        listed = subprocess.run(
+            ["systemctl", "list-jobs", "--no-legend", "--plain"], capture_output=True, text=True, timeout=2, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return any(words[1:3] == [UNIT, "restart"] for words in map(str.split, listed.stdout.splitlines()))

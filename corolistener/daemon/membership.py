@@ -1,0 +1,365 @@
+"""corosync's descriptors on the loop: what its callbacks say becomes events, and what the core says goes into the group.
+
+Connects, and connects again with backoff; every loss is told at once. Dispatching never blocks and is done in the main
+thread (cpg_dispatch needs its stack). Every other call waits for corosync's answer, without limit should corosync itself be
+stopped, so none is made here in the loop's thread: a hanging corosync must not keep this node from letting go when its
+lease ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from corolistener.core import events as e
+from corolistener.core.messages import Message
+from corolistener.core.view import RingId
+from corolistener.corosync import cfg, cmap, cpg, quorum, votequorum
+from corolistener.corosync.errors import CsError, Interrupt, NotExist, TryAgain
+from corolistener.corosync.handle import Handle
+from corolistener.corosync.values import RingId as CorosyncRing
+from corolistener.daemon.notes import Log
+from corolistener.errors import EffectError, PeerError
+from corolistener.ids import NodeId
+from corolistener.wire import ring as wire
+
+GROUP = "corolistener"
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.1, 5.0
+AGAIN_S = 0.01
+RELOAD_S, RELOAD_AGAIN_S = 20.0, 2.0
+MOST_UNSENT = 256
+TIMERS = ("runtime.config.totem.token", "runtime.config.totem.consensus")
+
+_DEPARTURES = {
+    cpg.Reason.LEAVE: e.Departure.LEAVE,
+    cpg.Reason.NODEDOWN: e.Departure.NODEDOWN,
+    cpg.Reason.PROCDOWN: e.Departure.PROCDOWN,
+}
+
+
+class Timers(NamedTuple):
+    """corosync's own durations in ms; `device` is 0 without a quorum device."""
+
+    token: int
+    consensus: int
+    device: int
+
+
+class _Sender(threading.Thread):
+    """Multicasts in order, and waits where corosync makes it wait."""
+
+    def __init__(self, group: cpg.Cpg) -> None:
+        super().__init__(name="corosync-sender", daemon=True)
+        self._group = group
+        self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._over = threading.Event()
+
+    def put(self, data: bytes) -> bool:
+        if self._unsent.qsize() >= MOST_UNSENT:
+            return False
+        self._unsent.put(data)
+        return True
+
+    def run(self) -> None:
+        while (data := self._unsent.get()) is not None and self._sent(data):
+            pass
+
+    def _sent(self, data: bytes) -> bool:
+        while not self._over.is_set():
+            try:
+                self._group.mcast(data)
+            except (TryAgain, Interrupt):
+                time.sleep(AGAIN_S)
+            except CsError:
+                return False  # the descriptors tell the loss
+            else:
+                return True
+        return False
+
+    def stop(self) -> None:
+        """Returns when no call is under way any more."""
+        self._over.set()
+        self._unsent.put(None)
+        self.join()
+
+
+class _Handles:
+    """One connection: all handles and the sender. Everything here may wait for corosync; nothing runs in the loop."""
+
+    def __init__(self) -> None:
+        self._open: list[Handle] = []
+        self.sender: _Sender | None = None
+        try:
+            self.map = self._own(cmap.Cmap())
+            self.votes = self._own(votequorum.VoteQuorum())
+            self.quorum = self._own(quorum.Quorum())
+            self.group = self._own(cpg.Cpg())
+            self._running = f"runtime.members.{self.group.local_nodeid()}.config_version"
+            for key in (*TIMERS, self._running):
+                self.map.track_add(key)
+            self.votes.trackstart(current=False)
+            self.quorum.trackstart()
+            self.group.join(GROUP)
+        except BaseException:
+            self.close()
+            raise
+        self.sender = _Sender(self.group)
+        self.sender.start()
+
+    def _own(self, handle: Any) -> Any:
+        self._open.append(handle)
+        return handle
+
+    def close(self) -> None:
+        if self.sender is not None:
+            self.sender.stop()
+        for handle in self._open:
+            handle.close()
+        self._open.clear()
+
+    def timers(self) -> Timers:
+        token, consensus = (int(self.map.get(key)) for key in TIMERS)
+        try:
+            self.map.get("quorum.device.model")
+        except NotExist:
+            return Timers(token, consensus, 0)
+        try:
+            return Timers(token, consensus, int(self.map.get("quorum.device.sync_timeout")))
+        except NotExist:
+            return Timers(token, consensus, 30_000)  # votequorum's default
+
+    def running(self) -> int:
+        """The config_version of the file that corosync runs with here."""
+        return int(self.map.get(self._running))
+
+    def counted(self, nodes: Iterable[int]) -> e.VotesCounted:
+        """votequorum's numbers for every node of the nodelist that it knows, and those of the rings seen."""
+        listed = {int(self.map.get(key)) for key in self.map.keys("nodelist.node.") if key.endswith(".nodeid")}
+        each: dict[NodeId, int] = {}
+        info = None
+        for node in sorted(listed | set(nodes)):
+            try:
+                info = self.votes.getinfo(node)
+            except NotExist:
+                continue
+            each[NodeId(node)] = info.votes
+        if info is None:
+            return e.VotesCounted(0, (), 0)
+        casting = bool(info.flags & votequorum.Flag.QDEVICE_CAST_VOTE)
+        return e.VotesCounted(
+            info.quorum,
+            tuple(each.items()),
+            info.highest_expected,
+            info.qdevice_votes if casting else 0,
+            bool(info.flags & votequorum.Flag.TWO_NODE),
+        )
+
+
+class Membership:
+    """The connection to corosync. `post` takes events, oldest first, and handles them before it returns; `timers` is told
+    corosync's timers after connecting and whenever they change."""
+
+    def __init__(self, post: Callable[[list[e.Event]], None], timers: Callable[[Timers], None], log: Log) -> None:
+        self._post, self._told_timers, self._log = post, timers, log
+        self._handles: _Handles | None = None
+        self._watched: list[int] = []
+        self._counted: e.VotesCounted | None = None
+        self._ran = 0
+        self._count = asyncio.Event()
+        self._time = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._nodes: set[int] = set()
+        self._retired = False
+
+    async def keep_connected(self) -> None:
+        """Connect, wait for the loss, say so, and again; ends by cancellation only."""
+        pause, told = BACKOFF_FIRST_S, ""
+        while not self._retired:
+            try:
+                handles = await asyncio.to_thread(_Handles)
+            except CsError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._log.say(logging.WARNING, "corosync-unreachable", why=told)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, BACKOFF_MOST_S)
+                continue
+            pause, told = BACKOFF_FIRST_S, ""
+            await self._live(handles)
+        await asyncio.Event().wait()
+
+    async def _live(self, handles: _Handles) -> None:
+        self._log.say(logging.INFO, "corosync-connected", group=GROUP)
+        self._handles, self._counted, self._ran = handles, None, 0
+        self._gone.clear()
+        inquiring = asyncio.create_task(self._inquire(handles))
+        self._watch(handles.group, self._from_cpg)
+        self._watch(handles.quorum, self._from_quorum)
+        self._watch(handles.votes, lambda _: self._count.set())
+        self._watch(handles.map, lambda _: self._time.set())
+        self._time.set()
+        self._count.set()
+        try:
+            await self._gone.wait()
+        finally:
+            self._handles = None
+            self._unwatch()
+            inquiring.cancel()
+        self._post([e.CorosyncLost()])
+        with contextlib.suppress(asyncio.CancelledError):
+            await inquiring
+        await asyncio.to_thread(handles.close)
+
+    def _watch(self, handle: Handle, take: Callable[[list[Any]], None]) -> None:
+        """Dispatch `handle` whenever it is readable, and once now for what came while connecting."""
+
+        def readable() -> None:
+            if self._gone.is_set():
+                return
+            try:
+                values = handle.dispatch()  # type: ignore[attr-defined]
+            except CsError as error:
+                self._lost(error)
+                return
+            if values:
+                take(values)
+
+        descriptor = handle.fileno()
+        self._watched.append(descriptor)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, readable)
+        loop.call_soon(readable)
+
+    def _unwatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        for descriptor in self._watched:
+            loop.remove_reader(descriptor)
+        self._watched.clear()
+
+    def _lost(self, error: CsError) -> None:
+        if not self._gone.is_set():
+            self._log.say(logging.WARNING, "corosync-disconnected", why=error)
+            self._unwatch()
+            self._gone.set()
+
+    def send(self, message: Message) -> bool:
+        """Multicast; False where too much waits already. Without a group there is nobody to hear it: that is no failure."""
+        if self._handles is None or self._handles.sender is None:
+            return True
+        try:
+            return self._handles.sender.put(wire.encode(message))
+        except PeerError as error:
+            self._log.say(logging.ERROR, "message-too-long", why=error)
+            return True
+
+    def _from_cpg(self, values: list[Any]) -> None:
+        found: list[e.Event] = []
+        for value in values:
+            match value:
+                case cpg.Delivered(_, node, _, data):
+                    found.append(_message(NodeId(node), data))
+                case cpg.GroupChanged(_, members, left, joined):
+                    gone = tuple((NodeId(p.node), _DEPARTURES.get(p.reason, e.Departure.PROCDOWN)) for p in left)
+                    found.append(e.GroupChanged(_sorted(p.node for p in members), _sorted(p.node for p in joined), gone))
+                case cpg.RingChanged(ring, nodes):
+                    found.append(e.RingChanged(_ring(ring), _sorted(nodes)))
+        self._post(found)
+
+    def _from_quorum(self, values: list[Any]) -> None:
+        found: list[e.Event] = []
+        for value in values:
+            if isinstance(value, quorum.QuorumChanged):
+                self._nodes.update(value.nodes)
+                found.append(e.QuorumChanged(_ring(value.ring), value.quorate))
+        if found:
+            self._post(found)
+            self._count.set()
+
+    async def _inquire(self, handles: _Handles) -> None:
+        """Ask for votes and timers whenever something may have changed them; nobody in a takeover waits for the answer."""
+        asked = [asyncio.create_task(self._count.wait()), asyncio.create_task(self._time.wait())]
+        try:
+            while True:
+                await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+                times, counts = self._time.is_set(), self._count.is_set()
+                self._time.clear()
+                self._count.clear()
+                try:
+                    if times:
+                        self._told_timers(await asyncio.to_thread(handles.timers))
+                        self._tell_running(await asyncio.to_thread(handles.running))
+                    if counts:
+                        self._tell_votes(await asyncio.to_thread(handles.counted, tuple(self._nodes)))
+                except (TryAgain, NotExist):
+                    await asyncio.sleep(AGAIN_S)
+                    self._time.set()
+                    self._count.set()
+                except CsError as error:
+                    self._lost(error)
+                    return
+                asked = [asyncio.create_task(self._count.wait()), asyncio.create_task(self._time.wait())]
+        finally:
+            for task in asked:
+                task.cancel()
+
+    def _tell_running(self, version: int) -> None:
+        if version != self._ran:
+            self._ran = version
+            self._post([e.Running(version)])
+
+    def _tell_votes(self, counted: e.VotesCounted) -> None:
+        if counted != self._counted:
+            self._counted = counted
+            self._post([counted])
+
+    def retire(self) -> None:
+        """Leave the group for good: this node decides nothing any more, and the others are to know."""
+        self._retired = True
+        if not self._gone.is_set():
+            self._unwatch()
+            self._gone.set()
+
+    async def reload(self, version: int) -> None:
+        """Make corosync reload everywhere, until it runs `version` here. Raises CsError, EffectError where it does not."""
+        await asyncio.to_thread(_reload, version)
+
+
+def _reload(version: int) -> None:
+    """One request can be lost to a change of the ring, and a file that corosync cannot read leaves it "in progress" for
+    ever (both seen on 3.1.7), so what corosync runs is what counts."""
+    until = time.monotonic() + RELOAD_S
+    with cfg.Cfg() as handle, cmap.Cmap() as values:
+        key = f"runtime.members.{handle.local_get()}.config_version"
+        while time.monotonic() < until:
+            with contextlib.suppress(TryAgain):
+                handle.reload_config()
+                if _comes_true(lambda: values.get(key) == version, RELOAD_AGAIN_S):
+                    return
+            time.sleep(AGAIN_S)
+        raise EffectError("reload", f"corosync still runs version {values.get(key)!r}, not {version}; its log says why")
+
+
+def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < until:
+        time.sleep(AGAIN_S)
+    return true
+
+
+def _message(sender: NodeId, data: bytes) -> e.Event:
+    try:
+        return e.Delivered(sender, wire.decode(data, sender))
+    except PeerError as error:
+        return e.BadMessage(sender, error.why)
+
+
+def _ring(ring: CorosyncRing) -> RingId:
+    return RingId(ring.seq, NodeId(ring.node))
+
+
+def _sorted(nodes: Iterable[int]) -> tuple[NodeId, ...]:
+    return tuple(NodeId(node) for node in sorted(set(nodes)))

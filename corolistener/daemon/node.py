@@ -1,0 +1,261 @@
+"""One running node: the pump with its neighbours on the loop. It wires; it decides nothing."""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from corolistener.core import events as e
+from corolistener.core.actions import Answer, Family
+from corolistener.core.config import Care, Cluster, Config, Timing
+from corolistener.core.notes import Note
+from corolistener.core.status import Status
+from corolistener.daemon.clock import now
+from corolistener.daemon.effects import AsyncEffect, Perform
+from corolistener.daemon.membership import Membership, Timers
+from corolistener.daemon.notes import Log
+from corolistener.daemon.sdnotify import Notifier
+from corolistener.daemon.settings import Settings
+from corolistener.effects.addresses.cloud import Addresses
+from corolistener.effects.confdist import ConfigFile
+from corolistener.effects.lockfiles import LockFiles
+from corolistener.effects.memory import Memory
+from corolistener.effects.service import Service
+from corolistener.engine.lanes import DEADLINES_MS
+from corolistener.engine.pump import Pump
+from corolistener.errors import ConfigError, EffectError, InvariantViolation
+from corolistener.ids import NodeId
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+UNKNOWN_TIMERS = Timers(token=3650, consensus=4380, device=0)
+"""corosync's defaults for three nodes, until corosync itself can be asked."""
+NOTES_S = 0.01
+
+
+class Node:
+    """Everything that lives as long as the daemon. `answered` is called with answers to operators, `left` when the
+    farewell is through."""
+
+    def __init__(self, settings: Settings, me: NodeId, cluster: Cluster, log: Log, notifier: Notifier) -> None:
+        self.settings, self.log, self.notifier = settings, log, notifier
+        self.boot = BOOT_ID.read_text(encoding="ascii").strip()
+        self.timers = UNKNOWN_TIMERS
+        self.answered: Callable[[Answer], None] = lambda answer: None
+        self.left = asyncio.Event()
+        self.started_ms = now()
+        self._timer: asyncio.TimerHandle | None = None
+        self._running = False
+        self._told_broken = False
+        self._notes: list[tuple[float | None, Note]] = []
+        self.addresses = Addresses(settings.address, self.observe)
+        self.locks = LockFiles(settings.locks.directory, me, self.boot)
+        self.service = Service(settings.service, settings.cluster.corosync_conf)
+        self.membership = Membership(self.take, self._timers_told, log)
+        self.config_file = ConfigFile(settings.cluster.corosync_conf, me, self.membership.reload)
+        self.memory = Memory(settings.paths.state, self._put_aside)
+        self.incarnation = secrets.token_hex(8)
+        self.config = self._config(me, cluster)
+        lanes: dict[Family, Perform] = {
+            "address": self.addresses.perform,
+            "lock": self.locks.perform,
+            "service": self.service.perform,
+            "config": self.config_file.perform,
+            "store": self.memory.perform,
+        }
+        service_ms = int(settings.service.timeout_s * 1000)
+        self.pump = Pump(
+            self.config,
+            {name: AsyncEffect(perform, self._kick, log) for name, perform in lanes.items()},
+            self.membership,
+            self,
+            {**DEADLINES_MS, "service": service_ms},
+        )
+
+    async def open(self) -> None:
+        """Open the neighbours and tell the core what the disk remembers and what a former process of this boot left.
+
+        Raises EffectError, and ConfigError for a ledger of a newer version: a node must not forget on purpose.
+        """
+        recalled = await self.memory.recall()
+        await self.addresses.open()
+        await self.locks.open()
+        await self.service.open()
+        found = e.Found(
+            address=self.settings.address is not None and await self.addresses.present(self.settings.address),
+            locks=await self.locks.found(),
+            service=await self._service_runs(),
+        )
+        if self.locks.cleared:
+            self.log.say(logging.WARNING, "locks-cleared", **dict(self.locks.cleared))
+        self.take([recalled, found])
+
+    def _put_aside(self, path: Path, why: str) -> None:
+        self.log.say(logging.ERROR, "ledger-damaged", path=path, why=why)
+
+    async def _service_runs(self) -> bool:
+        """A hook that cannot say counts as not running: a slave without a manager must not keep the master waiting."""
+        try:
+            return await self.service.running()
+        except EffectError as error:
+            self.log.say(logging.ERROR, "service-status-unknown", why=error.why)
+            return False
+
+    async def close(self) -> None:
+        """Close the neighbours; what is held stays held."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._write_notes()
+        await self.addresses.close()
+        await self.service.close()
+        await self.locks.close()
+        await self.memory.close()
+
+    # What drives the pump
+
+    def take(self, happened: list[e.Event]) -> None:
+        """Handle events that have just happened, in this order."""
+        self.log.stamp = time.time()
+        for event in happened:
+            self.pump.post(event)
+        self._kick()
+        self.log.stamp = None
+
+    def observe(self, event: e.Event) -> None:
+        """An effect has seen something in the world; it may be in the middle of an action."""
+        self.pump.post(event)
+        asyncio.get_running_loop().call_soon(self._kick)
+
+    def _kick(self) -> None:
+        """Run the pump and set the timer for what it waits for. Never from inside itself."""
+        if self._running:
+            return
+        self._running = True
+        stamped = self.log.stamp
+        self.log.stamp = stamped if stamped is not None else time.time()
+        try:
+            self.pump.run(now())
+        finally:
+            self._running = False
+            self.log.stamp = stamped
+        self._arm()
+        if self.pump.broken is not None and not self._told_broken:
+            self._told_broken = True
+            self._report(self.pump.broken)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.pump.deadline()
+        if deadline is not None:
+            delay = max(0, deadline - now()) / 1000
+            self._timer = asyncio.get_running_loop().call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        deadline, instant = self.pump.deadline(), now()
+        if deadline is not None and instant >= deadline:
+            self.pump.post(e.TimePassed())
+            self._kick()
+        else:
+            self._arm()  # the loop's clock and ours differ by a rounding: never act early
+
+    def _report(self, violation: InvariantViolation) -> None:
+        path = self.save_journal("broken")
+        self.log.say(logging.CRITICAL, "broken", name=violation.name, evidence=violation.evidence, journal=path)
+        self.notifier.status(f"broken: {violation}; nothing is decided on this node any more")
+        self.membership.retire()
+
+    # What the pump needs (ports Teller)
+
+    def note(self, note: Note) -> None:
+        """Kept for a moment: the log's thread must not take the interpreter from a takeover that is under way."""
+        if not self._notes:
+            asyncio.get_running_loop().call_later(NOTES_S, self._write_notes)
+        self._notes.append((self.log.stamp, note))
+
+    def _write_notes(self) -> None:
+        notes, self._notes, stamp = self._notes, [], self.log.stamp
+        for self.log.stamp, note in notes:
+            self.log.note(note)
+        self.log.stamp = stamp
+
+    def answer(self, answer: Answer) -> None:
+        self.answered(answer)
+
+    def leave(self) -> None:
+        self.left.set()
+
+    # Settings and corosync's timers
+
+    def _config(self, me: NodeId, cluster: Cluster) -> Config:
+        settings = self.settings
+        return Config(
+            me=me,
+            boot=self.boot,
+            incarnation=self.incarnation,
+            cluster=cluster,
+            timing=self._timing(),
+            cloud=settings.address,
+            on_takeover=settings.cluster.on_takeover,
+            database=settings.database,
+            care=Care(proofs=settings.fencing.proofs),
+        )
+
+    def _timing(self) -> Timing:
+        try:
+            return self.settings.timing(*self.timers)
+        except ConfigError as error:
+            self.log.say(logging.ERROR, "lease-too-short", why=error)
+            fencing = self.settings.fencing
+            return Timing(
+                heartbeat_ms=fencing.heartbeat_ms,
+                lease_ms=self.settings.least_lease_ms(*self.timers),
+                grace_ms=fencing.grace_ms,
+                restart_ms=fencing.restart_ms,
+                hello_ms=fencing.hello_ms,
+                margin_ms=fencing.margin_ms,
+            )
+
+    def _timers_told(self, timers: Timers) -> None:
+        if timers == self.timers:
+            return
+        self.timers = timers
+        self._configure(self.pump.core.state.storing.cluster)
+
+    def _configure(self, cluster: Cluster) -> None:
+        self.config = self._config(self.config.me, cluster)
+        self.log.say(logging.INFO, "settings", lease_ms=self.config.timing.lease_ms, cloud=_shown(self.config))
+        self.take([e.Configured(self.config)])
+
+    def reconfigure(self, settings: Settings, cluster: Cluster) -> None:
+        """New settings, all of them valid, and the corosync.conf that is on the disk now."""
+        self.settings = settings
+        self.service.configure(settings.service)
+        self._configure(cluster)
+
+    # What operators see
+
+    def status(self) -> Status:
+        return self.pump.core.status(now())
+
+    def save_journal(self, why: str) -> str:
+        """Write the journal into the state directory; returns its path, or why it could not be written."""
+        path = Path(self.settings.paths.state, f"journal-{why}-{time.strftime('%Y%m%dT%H%M%S')}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+                for line in self.pump.journal.lines():
+                    file.write(line + "\n")
+        except OSError as error:
+            return json.dumps(f"not written: {error.strerror}")
+        return str(path)
+
+
+def _shown(config: Config) -> str:
+    cloud = config.cloud
+    return f"{cloud.ip}/{cloud.prefix}%{cloud.device}" if cloud is not None else "none"

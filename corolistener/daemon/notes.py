@@ -1,0 +1,140 @@
+"""Notes to log lines: time, level, code, key=value.
+
+The time is that of the event that caused the note, not of the writing. Lines are written by a thread of its own: a log on
+a full or hanging disk delays nothing and loses its own lines only.
+"""
+
+import json
+import logging
+import logging.handlers
+import queue
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from corolistener.core.notes import Note, NoteCode
+
+MOST_WAITING = 10_000
+
+_WARNINGS = frozenset(
+    {
+        NoteCode.QUORUM_LOST,
+        NoteCode.NO_MASTER,
+        NoteCode.LEASE_ENDED,
+        NoteCode.PENDING,
+        NoteCode.ABSENT,
+        NoteCode.LEFT,
+        NoteCode.DISALLOWED,
+        NoteCode.ADDRESS_LOST,
+        NoteCode.ADDRESS_CONFLICT,
+        NoteCode.UNSTORED,
+        NoteCode.WITHDRAWN,
+        NoteCode.CONFIG_REFUSED,
+        NoteCode.ROLLBACK,
+        NoteCode.FOREIGN_VERSION,
+        NoteCode.PEER_MESSAGE,
+        NoteCode.COROSYNC_LOST,
+        NoteCode.REPLICATION_OFF,
+        NoteCode.LEDGER_ALIEN,
+        NoteCode.VM_OWED,
+        NoteCode.VM_FROZEN,
+        NoteCode.VM_STRAY,
+        NoteCode.OWED,
+        NoteCode.FENCE_REFUSED,
+    }
+)
+_ERRORS = frozenset(
+    {
+        NoteCode.EFFECT_FAILED,
+        NoteCode.BROKEN,
+        NoteCode.NOT_RECORDED,
+        NoteCode.VM_FAILED,
+        NoteCode.STARVING,
+        NoteCode.PANIC,
+    }
+)
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
+
+
+def level_of(code: NoteCode) -> int:
+    """How loud a note is."""
+    if code in _ERRORS:
+        return logging.ERROR
+    return logging.WARNING if code in _WARNINGS else logging.INFO
+
+
+def line_of(code: str, fields: tuple[tuple[str, str], ...]) -> str:
+    """`code key=value …`; a value that is not one plain word is quoted as in JSON, so a line stays one line."""
+    words = [code]
+    for name, value in fields:
+        if value != "":
+            words.append(f"{name}={value if _PLAIN.fullmatch(value) else json.dumps(value)}")
+    return " ".join(words)
+
+
+class _Format(logging.Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+
+
+class Log:
+    """The daemon's log: a file, reopened on demand, and standard error for the journal. `stamp` is the time of the event
+    being handled, in seconds since 1970; None means now."""
+
+    def __init__(self, path: str) -> None:
+        """Open `path`; where that fails, standard error alone is used, and says so."""
+        self.stamp: float | None = None
+        self.path = path
+        self._logger = logging.Logger("corolistener", logging.INFO)
+        waiting: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
+        self._logger.addHandler(_Handing(waiting))
+        form = _Format("%(asctime)s %(levelname)s %(message)s")
+        console = logging.StreamHandler(sys.stderr)
+        console.setFormatter(form)
+        handlers: list[logging.Handler] = [console]
+        problem = ""
+        self._file: logging.handlers.WatchedFileHandler | None = None
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._file = logging.handlers.WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+            self._file.setFormatter(form)
+            handlers.append(self._file)
+        except OSError as error:
+            problem = error.strerror or str(error)
+        logging.raiseExceptions = False
+        self._listener = logging.handlers.QueueListener(waiting, *handlers)
+        self._listener.start()
+        if problem:
+            self.say(logging.ERROR, "log", path=path, why=problem)
+
+    def note(self, note: Note) -> None:
+        self._write(level_of(note.code), line_of(note.code.value, note.fields))
+
+    def say(self, level: int, code: str, **fields: object) -> None:
+        """A line of the shell's own, about what the core does not know of."""
+        self._write(level, line_of(code, tuple((name.rstrip("_"), str(value)) for name, value in fields.items())))
+
+    def _write(self, level: int, text: str) -> None:
+        record = self._logger.makeRecord("corolistener", level, "", 0, text, (), None)
+        record.created = self.stamp if self.stamp is not None else time.time()
+        self._logger.handle(record)
+
+    def reopen(self) -> None:
+        """logrotate has moved the file away."""
+        if self._file is not None:
+            self._file.reopenIfNeeded()
+
+    def close(self) -> None:
+        self._listener.stop()
+
+
+class _Handing(logging.handlers.QueueHandler):
+    """Hands records over unformatted; a full queue loses the line, never the daemon's time."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass

@@ -1,0 +1,272 @@
+"""What operators ask over the control sockets: status as a dictionary, and changes handed to the core."""
+
+import asyncio
+import base64
+import binascii
+import itertools
+import logging
+import pwd
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import corolistener
+from corolistener.core.actions import Answer
+from corolistener.core.config import CloudAddress
+from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event
+from corolistener.core.messages import PROTOCOL, AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
+from corolistener.core.status import LedgerStatus, NodeStatus, Status
+from corolistener.core.view import NO_RING
+from corolistener.daemon.clock import now
+from corolistener.daemon.control import Peer
+from corolistener.daemon.node import Node
+from corolistener.effects.pull_server import PullServer
+from corolistener.errors import RequestRefused
+from corolistener.ids import NodeId
+
+Frame = dict[str, Any]
+Progress = Callable[[Frame], None]
+LEDGER_S, LOOK_S = 10.0, 0.05
+"""How long a change of the ledger is waited for, and how often it is looked for."""
+REASON_MOST = 500
+"""Characters of the reason for a panic: it heads every output."""
+
+
+class Operators:
+    """The Handler of the control server. `pull` is None where no key allows it; `prepared` is set by prepare-restart."""
+
+    def __init__(self, node: Node, pull: PullServer | None) -> None:
+        self.node, self.pull = node, pull
+        self.prepared = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, tuple[asyncio.Future[Answer], Progress]] = {}
+        node.answered = self._answered
+
+    def status(self) -> Frame:
+        """The answer to `status`; its shape is the docstring of wire/control."""
+        return status_frame(self.node.status(), now() - self.node.started_ms, self.node.config.cloud)
+
+    def note(self, code: str, fields: Mapping[str, str]) -> None:
+        self.node.log.say(logging.INFO, code, **fields)
+
+    async def request(self, verb: str, args: Frame, progress: Progress, peer: Peer) -> Frame:
+        self.note("request", {"verb": verb, "uid": str(peer.uid), "pid": str(peer.pid)})
+        match verb:
+            case "fence-confirm" | "panic" | "recover":
+                return await self._decree(verb, args, peer, progress)
+            case "prepare-restart":
+                self.prepared.set()
+                return {"restart_ms": self.node.config.timing.restart_ms}
+            case "journal-dump":
+                return {"path": self.node.save_journal("asked")}
+            case "join-token":
+                return self._join_token()
+            case _:
+                return await self._change(change_of(verb, args), progress)
+
+    def _join_token(self) -> Frame:
+        if self.pull is None:
+            raise RequestRefused("no-key", "no shared key on this node: make one with `corolistener config keygen`")
+        entry = next((n for n in self.node.status().nodes if n.id == self.node.config.me), None)
+        return {"token": self.pull.tokens.new(), "from": entry.address if entry is not None else ""}
+
+    async def _ask(self, asked: Callable[[int], Event], progress: Progress) -> dict[str, str]:
+        """The fields of the core's good answer to what was asked under a number. Raises RequestRefused."""
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = (future, progress)
+        try:
+            self.node.take([asked(number)])
+            answer = await future
+        finally:
+            del self._waiting[number]
+        fields = dict(answer.fields)
+        if answer.code != "ok":
+            raise RequestRefused(answer.code, fields.get("why", answer.code))
+        return fields
+
+    async def _decree(self, verb: str, args: Frame, peer: Peer, progress: Progress) -> Frame:
+        """Ask for a change of the ledger, and wait a while for it: without a quorum it does not come."""
+        if verb == "fence-confirm":
+            lost = NodeId(_whole(args, "node"))
+            by = f"{_name(peer.uid)} at node {self.node.config.me}"
+            await self._ask(lambda number: ConfirmAsked(number, lost, by), progress)
+            so = await self._becomes(lambda seen: all(debt.proof for debt in seen.owed if debt.node == lost))
+            return {"in_force": so}
+        calm, reason = verb == "recover", "" if verb == "recover" else _reason(args)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        await self._ask(lambda number: AlarmAsked(number, calm, reason, at), progress)
+        return {"in_force": await self._becomes(lambda seen: (seen.panic is None) == calm)}
+
+    async def _becomes(self, so: Callable[[Status], bool]) -> bool:
+        """Whether the status becomes so in time, and a majority has that on disk: what it is without may be forgotten."""
+        end = now() + LEDGER_S * 1000
+        while not (so(seen := self.node.status()) and seen.ledger.stable):
+            if now() >= end:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
+
+    async def _change(self, change: Change, progress: Progress) -> Frame:
+        fields = await self._ask(lambda number: ChangeAsked(number, change), progress)
+        done: Frame = {"version": int(fields["version"])}
+        status = self.node.status()
+        members = [node for node in status.nodes if node.member]
+        done["stored"] = sum(node.config is not None and node.config.version >= done["version"] for node in members)
+        done["of"] = len(members)
+        if isinstance(change, AddNode):
+            done["id"] = change.id or next((n.id for n in status.nodes if n.address == change.address), 0)
+        return done
+
+    def _answered(self, answer: Answer) -> None:
+        waiting = self._waiting.get(answer.request)
+        if waiting is None:
+            return
+        future, progress = waiting
+        if answer.done:
+            if not future.done():
+                future.set_result(answer)
+            return
+        fields: Frame = dict(answer.fields)
+        fields["code"] = fields.pop("stage")
+        progress({name: int(text) if text.isdigit() else text for name, text in fields.items() if text != ""})
+
+
+def change_of(verb: str, args: Frame) -> Change:
+    """The change an operator asks for. Raises RequestRefused `bad-request` naming what is wrong with it."""
+    try:
+        match verb:
+            case "config-push":
+                return PushText(base64.b64decode(args["text"], validate=True))
+            case "config-revert":
+                return RevertTo(_whole(args, "version"))
+            case "node-add":
+                return AddNode(
+                    str(args["address"]),
+                    NodeId(_whole(args, "id", 0)),
+                    str(args.get("name") or ""),
+                    _whole(args, "priority", 0),
+                    _switch(args),
+                )
+            case "node-edit":
+                name, priority = args.get("name"), args.get("priority")
+                return EditNode(
+                    NodeId(_whole(args, "id")),
+                    None if name is None else str(name),
+                    None if priority is None else _whole(args, "priority"),
+                    _switch(args),
+                )
+            case "node-remove":
+                return RemoveNode(NodeId(_whole(args, "id")))
+    except KeyError as missing:
+        raise RequestRefused("bad-request", f"{verb}: {missing.args[0]} is missing") from None
+    except (TypeError, binascii.Error) as error:
+        raise RequestRefused("bad-request", f"{verb}: {error}") from None
+    raise RequestRefused("unknown-verb", f"{verb}: not known to this daemon")
+
+
+def _whole(args: Frame, name: str, default: int | None = None) -> int:
+    value = args.get(name)
+    if value is None:
+        if default is None:
+            raise KeyError(name)
+        return default
+    if type(value) is not int:
+        raise RequestRefused("bad-request", f"{name}: expected a whole number, found {value!r}")
+    return value
+
+
+def _reason(args: Frame) -> str:
+    """Why there shall be panic: one line, for everybody to read."""
+    reason = args.get("reason")
+    if not isinstance(reason, str) or not reason.strip() or not reason.isprintable() or len(reason) > REASON_MOST:
+        raise RequestRefused("bad-request", f"reason: expected one line of at most {REASON_MOST} characters")
+    return reason.strip()
+
+
+def _name(uid: int) -> str:
+    """A user as people and the log know them."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _switch(args: Frame) -> bool | None:
+    value = args.get("replication")
+    if value not in (None, "on", "off"):
+        raise RequestRefused("bad-request", f"replication: expected on or off, found {value!r}")
+    return None if value is None else value == "on"
+
+
+_STATES = {True: "held", False: "none", None: "in-doubt"}
+
+
+def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None) -> Frame:
+    """`status` in the shape that wire/control promises."""
+    duties = dict(status.duties)
+    own = next((n for n in status.nodes if n.id == status.me), None)
+    role = "none"
+    if status.quorate and status.master is not None:
+        role = "master" if status.master == status.me else "slave"
+    return {
+        "version": corolistener.__version__,
+        "protocol": PROTOCOL,
+        "uptime_ms": uptime_ms,
+        "cluster": status.cluster,
+        "node": {"id": status.me, "name": own.name if own else "", "address": own.address if own else ""},
+        "role": role,
+        "mode": status.mode,
+        "phase": status.phase,
+        "acting": status.acting,
+        "quorate": status.quorate,
+        "ring": str(status.ring) if status.ring != NO_RING else None,
+        "epoch": str(status.epoch) if status.epoch.seq else None,
+        "master": status.master,
+        "waits_for": list(status.waits_for),
+        "lease": {"valid": status.lease_ms_left > 0, "ms_left": status.lease_ms_left},
+        "nodes": [_node_frame(each, status) for each in status.nodes],
+        "config": {"version": status.agreed.version, "sha256": status.agreed.sha256, "rewriting": status.rewriting},
+        "file": {"version": status.file.version, "sha256": status.file.sha256},
+        "address": None
+        if cloud is None
+        else {"ip": cloud.ip, "prefix": cloud.prefix, "device": cloud.device, "state": _STATES[duties["address"]]},
+        "service": {"state": {True: "running", False: "stopped", None: "in-doubt"}[duties["service"]]},
+        "locks": {"service": duties["service-lock"] is True, "relocated": duties["relocated-lock"] is True},
+        "bad_messages": status.bad_messages,
+        "ledger": _ledger_frame(status.ledger),
+        "owed": [{"node": debt.node, "vms": debt.vms, "proof": debt.proof or None} for debt in status.owed],
+        "proven": [{"node": node, "proof": proof} for node, proof in status.proven],
+        "panic": None
+        if status.panic is None
+        else {"reason": status.panic.reason, "evidence": status.panic.evidence, "at": status.panic.at},
+    }
+
+
+def _ledger_frame(ledger: LedgerStatus) -> Frame:
+    return {
+        "version": str(ledger.version),
+        "stored": str(ledger.stored),
+        "open": ledger.open,
+        "stable": ledger.stable,
+        "placements": ledger.placements,
+    }
+
+
+def _node_frame(node: NodeStatus, status: Status) -> Frame:
+    role = "-"
+    if node.joined and status.quorate:
+        role = "M" if node.id == status.master else "S"
+    return {
+        "id": node.id,
+        "name": node.name,
+        "ip": node.address,
+        "status": "joined" if node.joined else "left",
+        "role": role,
+        "priority": node.priority,
+        "replication": node.replication,
+        "config_version": node.config.version if node.config is not None else None,
+        "member": node.member,
+        "eligible": node.member and not node.obstacles,
+        "why": list(node.obstacles) if node.member else ["no-daemon" if node.joined else "left"],
+    }

@@ -1,0 +1,165 @@
+"""The pump: one event at a time, run to completion, and its actions to their lanes.
+
+Whoever drives it (the daemon's loop, the simulator's heap) posts events from wherever they come and calls `run`. Nothing
+here waits, and nothing reads a clock: `now` comes in with each call.
+"""
+
+import traceback
+from collections import deque
+from collections.abc import Mapping
+
+from corolistener.core.actions import Action, Answer, Family, Leave, Multicast, TicketedAction, family_of, lane_of
+from corolistener.core.config import Config
+from corolistener.core.events import Event, Finished, Outcome, Result, SendingLost, TimePassed
+from corolistener.core.invariants import check
+from corolistener.core.machine import Core
+from corolistener.core.messages import Message
+from corolistener.core.notes import Note, NoteCode
+from corolistener.engine.journal import Journal
+from corolistener.engine.lanes import DEADLINES_MS, Lane
+from corolistener.engine.ports import Cancel, Effect, Finish, Ring, Teller
+from corolistener.errors import InvariantViolation
+from corolistener.ids import Instant, Ticket
+
+MOST_EVENTS = 4096
+MOST_SENDING = 256
+SEND_AGAIN_MS = 20
+
+
+class Nobody:
+    """In place of a neighbour that this node does not have: what is asked of it fails at once."""
+
+    def start(self, action: TicketedAction, finish: Finish) -> Cancel:
+        finish(Outcome(Result.FAILED, f"this node has nobody for {type(action).__name__}"))
+        return lambda: None
+
+
+NOBODY = Nobody()
+
+
+class Pump:
+    """One core, its lanes, its journal.
+
+    `broken` is the violation that ended deciding, if any: everything is then let go, and the driver is to leave the group.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        effects: Mapping[Family, Effect],
+        ring: Ring,
+        teller: Teller,
+        deadlines_ms: Mapping[Family, int] = DEADLINES_MS,
+    ) -> None:
+        self.core = Core(config)
+        self.journal = Journal(self.core)
+        self.ring, self.teller = ring, teller
+        self.events: deque[Event] = deque()
+        self.sending: deque[Message] = deque()
+        self.send_at: Instant | None = None
+        self.broken: InvariantViolation | None = None
+        self.effects, self.deadlines_ms = effects, deadlines_ms
+        self.lanes: dict[str, Lane] = {}
+
+    def post(self, event: Event) -> None:
+        """Put an event at the end of the queue. Raises InvariantViolation when nobody has run the pump for far too long."""
+        if len(self.events) >= MOST_EVENTS:
+            raise InvariantViolation("events-bounded", f"{MOST_EVENTS} events wait")
+        self.events.append(event)
+
+    def _ended(self, ticket: Ticket, outcome: Outcome) -> None:
+        self.post(Finished(ticket, outcome))
+
+    def run(self, now: Instant) -> None:
+        """Handle everything that has been posted, and what follows from it."""
+        for lane in self.lanes.values():
+            lane.expire(now)
+        self.lanes = {name: lane for name, lane in self.lanes.items() if not lane.idle}
+        self._send(now)
+        while self.events:
+            self._step(self.events.popleft(), now)
+            self._advance(now)
+
+    def pass_time(self, now: Instant) -> None:
+        """`deadline` has come."""
+        self.post(TimePassed())
+        self.run(now)
+
+    def deadline(self) -> Instant | None:
+        """When `pass_time` is to be called at the latest."""
+        at = [self.core.next_deadline(), self.send_at if self.sending else None]
+        at += [lane.expires for lane in self.lanes.values()]
+        return min((instant for instant in at if instant is not None), default=None)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return not self.events and not self.sending and all(lane.idle for lane in self.lanes.values())
+
+    def _step(self, event: Event, now: Instant) -> None:
+        if self.broken is not None:
+            return
+        before = self.core.state.mode
+        try:
+            actions = self.core.step(event, now)
+            self.journal.keep(self.core, now, event, actions)
+            check(self.core, actions, before, now)
+        except InvariantViolation as violation:
+            actions = self._surrender(violation)
+        except Exception as error:  # noqa: BLE001 - a bug in the decision: nobody knows what it would do next
+            self.journal.keep(self.core, now, event, [])
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            evidence = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+            actions = self._surrender(InvariantViolation("step-returns", evidence))
+        for action in actions:
+            self._dispatch(action, now)
+
+    def _surrender(self, violation: InvariantViolation) -> list[Action]:
+        """Nothing is decided any more; what lets go of everything is all that is left to do."""
+        self.broken = violation
+        fields = (("name", violation.name), ("evidence", violation.evidence))
+        self.teller.note(Note(NoteCode.BROKEN, fields))
+        self.sending.clear()
+        return self.core.surrender()
+
+    def _dispatch(self, action: Action, now: Instant) -> None:
+        match action:
+            case Note():
+                self.teller.note(action)
+            case Multicast(message):
+                self._say(message, now)
+            case Answer():
+                self.teller.answer(action)
+            case Leave():
+                self.teller.leave()
+            case _:
+                self._lane(action).submit(action, self.core.state.group.ring, now)
+
+    def _lane(self, action: TicketedAction) -> Lane:
+        """Lanes come and go with what is to be done: there is one for each VM and each fenced node."""
+        name = lane_of(action)
+        if name not in self.lanes:
+            family = family_of(action)
+            self.lanes[name] = Lane(self.effects.get(family, NOBODY), self.deadlines_ms[family], self._ended)
+        return self.lanes[name]
+
+    def _say(self, message: Message, now: Instant) -> None:
+        """Send after what waits already. More than MOST_SENDING have waited for nobody: the core is told, and begins anew."""
+        if len(self.sending) >= MOST_SENDING:
+            self.sending.clear()
+            self.post(SendingLost())
+        self.sending.append(message)
+        self._send(now)
+
+    def _send(self, now: Instant) -> None:
+        """In order; what the ring cannot take now is offered again, so nothing is lost and nothing overtakes."""
+        while self.sending:
+            if not self.ring.send(self.sending[0]):
+                self.send_at = Instant(now + SEND_AGAIN_MS)
+                return
+            self.sending.popleft()
+        self.send_at = None
+
+    def _advance(self, now: Instant) -> None:
+        for lane in self.lanes.values():
+            lane.advance(self.core.state.group.ring, now)

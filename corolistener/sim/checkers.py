@@ -1,0 +1,231 @@
+"""What must never be, seen across nodes; looked at after everything that happens. And what must be in the end.
+
+A daemon that is dead, stopped or still catching up cannot let go of anything: what its node holds meanwhile is the
+watchdog's business (safety.md), so it is excused, but nobody may take the service before its lease must have ended.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from corolistener.core.actions import StartService, TicketedAction, WithdrawConfig
+from corolistener.core.config import ConfigId
+from corolistener.core.lifecycle import Mode, Phase
+from corolistener.core.state import State
+from corolistener.ids import NodeId
+from corolistener.sim import vm_checkers
+from corolistener.sim.lease_checkers import LeaseChecker
+from corolistener.sim.machines import Machine
+
+if TYPE_CHECKING:
+    from corolistener.sim.world import World
+
+COMING_BACK_MS = 7000
+"""A daemon that was away has this long to find out and let go: restart_ms and some for stopping."""
+
+
+class Violated(AssertionError):
+    """A sentence of safety.md is not true."""
+
+
+class Checker:
+    """Looks at a world. `away` says since when a node's daemon cannot act, `back` when it could again."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.away: dict[NodeId, int] = {}
+        self.back: dict[NodeId, int] = {}
+        self.leases = LeaseChecker(world)
+        self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
+
+    def look(self) -> None:
+        """Raises Violated for the first thing that is wrong."""
+        self._keep_account()
+        self._nothing_broken()
+        able = {node: self.world.daemons[node].pump.core.state for node in self._able()}
+        self._one_acting(able)
+        self._facts_as_believed(able)
+        self._one_address(able)
+        self._one_service()
+        self._same_line(able)
+        if (why := self.leases.look(able)) is not None:
+            raise Violated(why)
+        if self.vms is not None:
+            self.vms.look()
+            if self.vms.wrong is not None:
+                raise Violated(self.vms.wrong)
+
+    def _keep_account(self) -> None:
+        for node, machine in self.world.machines.items():
+            daemon = self.world.daemons.get(node)
+            if daemon is not None and daemon.responsive:
+                if self.away.pop(node, None) is not None:
+                    self.back[node] = self.world.heap.now
+            elif machine.powered:
+                self.away.setdefault(node, self.world.heap.now)
+            else:
+                self.away.pop(node, None)
+
+    def _able(self) -> list[NodeId]:
+        """Nodes whose daemon has taken in everything that there is for it."""
+        found = []
+        for node, daemon in self.world.daemons.items():
+            corosync = self.world.totem.nodes.get(node)
+            behind = corosync is not None and (
+                corosync.news > 0 or corosync.ring.done[node] < len(corosync.ring.log) or corosync.outbox
+            )
+            left = daemon.pump.core.state.mode is Mode.LEFT
+            if daemon.responsive and not behind and not daemon.queue and not left:
+                found.append(node)
+        return found
+
+    def _nothing_broken(self) -> None:
+        for node, daemon in self.world.daemons.items():
+            if daemon.pump.broken is not None:
+                raise Violated(f"node {node}: {daemon.pump.broken}")
+
+    def _one_acting(self, able: dict[NodeId, State]) -> None:
+        acting: dict[object, NodeId] = {}
+        for node, s in able.items():
+            if s.acting:
+                if s.group.ring in acting:
+                    raise Violated(f"nodes {acting[s.group.ring]} and {node} act in ring {s.group.ring}")
+                acting[s.group.ring] = node
+
+    def _facts_as_believed(self, able: dict[NodeId, State]) -> None:
+        """What a core says it has or has not is so, unless something is on its way."""
+        for node, s in able.items():
+            machine, duties = self.world.machines[node], s.duties
+            if node in self.world.checker.back and self.world.heap.now - self.back[node] < COMING_BACK_MS:
+                continue
+            for duty, fact in ((duties.address, machine.address), (duties.service, machine.service)):
+                if duty.ticket is None and duty.had is not None and duty.had is not fact:
+                    raise Violated(f"node {node}: {duty.name.value} is {fact}, the core thinks {duty.had}")
+
+    def _one_address(self, able: dict[NodeId, State]) -> None:
+        """In one ring; who has lost the right is letting go."""
+        holders: dict[object, NodeId] = {}
+        for node, s in able.items():
+            duty = s.duties.address
+            if not self.world.machines[node].address or (duty.ticket is not None and not duty.toward):
+                continue
+            if s.mode is Mode.ADOPTING or not s.quorum.quorate:
+                continue
+            if s.group.ring in holders:
+                raise Violated(f"nodes {holders[s.group.ring]} and {node} have the address in ring {s.group.ring}")
+            holders[s.group.ring] = node
+
+    def _one_service(self) -> None:
+        now = self.world.heap.now
+        running = [
+            node
+            for node, machine in self.world.machines.items()
+            if machine.service
+            and node not in self.away
+            and now - self.back.get(node, -COMING_BACK_MS) >= COMING_BACK_MS
+            and "service-stop" not in machine.hung
+        ]
+        if len(running) > 1:
+            raise Violated(f"the service runs on {running}")
+
+    def before(self, machine: Machine, action: TicketedAction) -> None:
+        """An action is about to be carried out on this machine."""
+        now, timing = self.world.heap.now, self.world.options.timing
+        if self.vms is not None:
+            self.vms.before(machine, action)
+        if isinstance(action, StartService):
+            for node, other in self.world.machines.items():
+                lost = self.away.get(node, now)
+                if node != machine.id and other.service and now - lost < timing.lease_ms and node not in self._late():
+                    raise Violated(f"the service starts on node {machine.id} while node {node} may run it")
+
+    def after(self, machine: Machine, action: TicketedAction, before: ConfigId) -> None:
+        """An action has been carried out; the file was `before`."""
+        file = machine.disk.load()[0].id
+        if file != before and file.version <= before.version and not isinstance(action, WithdrawConfig):
+            raise Violated(f"node {machine.id}: {file} replaced {before} by {type(action).__name__}")
+
+    def _late(self) -> set[NodeId]:
+        """Nodes whose daemon has only just come back, or cannot stop the service."""
+        now = self.world.heap.now
+        late = {node for node, when in self.back.items() if now - when < COMING_BACK_MS}
+        return late | {node for node, machine in self.world.machines.items() if "service-stop" in machine.hung}
+
+    def _same_line(self, able: dict[NodeId, State]) -> None:
+        """Who is at the same place of the order agrees on everything that only the order changes."""
+        seen: dict[object, tuple[NodeId, Any]] = {}
+        for node, s in able.items():
+            if not s.group.settled or node not in s.group.peers or node not in self.world.totem.nodes:
+                continue
+            ring = self.world.totem.nodes[node].ring
+            mine = _digest(s)
+            other, theirs = seen.setdefault((ring.id, ring.done[node]), (node, mine))
+            if theirs != mine:
+                parts = [f"{name}: {theirs[name]} / {mine[name]}" for name in mine if mine[name] != theirs[name]]
+                raise Violated(f"nodes {other} and {node} disagree in ring {ring.id}: " + "; ".join(parts))
+
+
+def _digest(s: State) -> dict[str, Any]:
+    group = s.group
+    return {
+        "ring": group.ring,
+        "members": group.here,
+        "line": group.line,
+        "peers": group.peers,
+        "pending": sorted(group.pending),
+        "master": s.master,
+        "agreed": s.agreed,
+        "nodes": s.nodes,
+        "database": s.database,
+        "claims": sorted(node for node, since in s.claims.items() if since is None),
+    }
+
+
+def unsettled(world: "World", partly: bool = False) -> str | None:
+    """Why the cluster is not yet as it should be for good; None where it is.
+
+    All of it, or with `partly` those of the quorate ring.
+    """
+    quorate = [node for node in world.machines if node in world.totem.nodes and world.totem.quorate(node)]
+    up = quorate if partly else list(world.machines)
+    states = {node: world.daemons[node].pump.core.state for node in up if node in world.daemons}
+    if not states or (not partly and len(states) < len(up)):
+        return f"daemons on {sorted(states)} only"
+    acting = [node for node, s in states.items() if s.acting]
+    if len(acting) != 1:
+        return f"acting: {acting}"
+    for node, s in states.items():
+        if s.group.open or not s.quorate or s.lapsed or s.group.present != tuple(states):
+            return f"node {node}: open {s.group.open}, quorate {s.quorate}, lapsed {s.lapsed}, line {s.group.present}"
+        if any(peer.disallowed for peer in s.group.peers.values()):
+            return f"node {node}: somebody is disallowed"
+        if s.phase is not (Phase.SETTLED if s.acting else Phase.IDLE):
+            return f"node {node}: phase {s.phase.value}"
+    why = _facts_missing(world, sorted(states), acting[0])
+    if why is None and world.estate is not None:
+        why = vm_checkers.unsettled(world, world.estate, states)
+    return why
+
+
+def undone(world: "World", absent: Sequence[NodeId]) -> str | None:
+    """What the cluster still owes of nodes that are off for good, though operators have confirmed it; None for nothing."""
+    states = {node: daemon.pump.core.state for node, daemon in world.daemons.items()}
+    if world.estate is None or not absent:
+        return None
+    missing = [node for node in world.machines if node not in absent and (node not in states or not states[node].quorate)]
+    return f"node {missing[0]} is not with the others" if missing else vm_checkers.undone(states, absent)
+
+
+def _facts_missing(world: "World", nodes: list[NodeId], master: NodeId) -> str | None:
+    cloud = world.options.cloud is not None and world.machines[master].device
+    for node in nodes:
+        machine, is_master = world.machines[node], node == master
+        if machine.address != (is_master and cloud) or machine.service != is_master or len(machine.locks) != 2 * is_master:
+            return f"node {node}: address {machine.address}, locks {len(machine.locks)}, service {machine.service}"
+    texts = {world.machines[node].disk.text for node in nodes if not world.machines[node].disk.full}
+    if len(texts) != 1:
+        return f"{len(texts)} different files"
+    running = {world.totem.nodes[node].version for node in nodes}
+    state = world.daemons[master].pump.core.state
+    if running != {state.agreed.version} and not world.edited:
+        return f"corosync runs with versions {sorted(running)}, agreed is {state.agreed.version}"
+    return None

@@ -1,0 +1,292 @@
+"""A virtual hypervisor: the copies of VMs on one machine, what it does to them, and what it tells of them.
+
+It outlives the daemon and dies with the machine. Like libvirt it does one thing at a time to a VM, in the order of asking,
+and goes on with what it was asked when nobody waits for the answer any more. `Executions` is the truth of a world: which VM
+executed where from when to when; no node can read it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from corolistener.core.actions import MarkVm, ResumeVm, StartVm, StopVm, SuspendVm
+from corolistener.core.capacity import Vm
+from corolistener.core.events import Copied, CopyChanged, Event, HypervisorLost, Listed, Outcome, Result
+from corolistener.core.messages import VmState
+from corolistener.ids import NodeId, VmName
+from corolistener.sim.heap import Chance, Heap
+
+VmAction = StartVm | ResumeVm | SuspendVm | StopVm | MarkVm
+Answer = Callable[[Outcome], None]
+Tell = Callable[[Event], None]
+
+LATENCY_MS: dict[type[VmAction], tuple[int, int, int]] = {
+    StartVm: (400, 100, 900),
+    ResumeVm: (5, 1, 20),
+    SuspendVm: (5, 1, 20),
+    StopVm: (200, 20, 400),
+    MarkVm: (3, 1, 10),
+}
+SLOW_MS = (0, 200, 3000)
+SLOW_SHARE = 0.05
+NEWS_MS = (1, 1, 60)
+CONNECT_MS = (10, 1, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """`vm` executed on `node` from `since` until before `to`, in ms of the world; `to` None: it does.
+
+    `stray`: a user started it there though it belonged elsewhere.
+    """
+
+    vm: VmName
+    node: NodeId
+    since: int
+    stray: bool = False
+    to: int | None = None
+
+
+@dataclass(slots=True)
+class Executions:
+    """Which VM executes where. `now`: by VM and node; `past`: what has ended, in the order of ending; `twice`: the VMs that
+    execute on more than one node."""
+
+    now: dict[VmName, dict[NodeId, Interval]] = field(default_factory=dict)
+    past: list[Interval] = field(default_factory=list)
+    twice: set[VmName] = field(default_factory=set)
+
+    def begin(self, vm: VmName, node: NodeId, when: int, stray: bool) -> None:
+        where = self.now.setdefault(vm, {})
+        where.setdefault(node, Interval(vm, node, when, stray))
+        if len(where) > 1:
+            self.twice.add(vm)
+
+    def end(self, vm: VmName, node: NodeId, when: int) -> None:
+        begun = self.now.get(vm, {}).pop(node, None)
+        if begun is not None:
+            self.past.append(Interval(vm, node, begun.since, begun.stray, when))
+        if len(self.now.get(vm, {})) < 2:
+            self.twice.discard(vm)
+
+    def on(self, node: NodeId) -> list[Interval]:
+        """What executes on a node, by name."""
+        return [where[node] for _, where in sorted(self.now.items()) if node in where]
+
+
+@dataclass(slots=True)
+class Instance:
+    """A copy of a VM. `generation` is the label written on it, 0 where there is none."""
+
+    vm: Vm
+    running: bool = False
+    generation: int = 0
+
+    def copied(self) -> Copied:
+        return Copied(self.vm, VmState.RUNNING if self.running else VmState.SUSPENDED, self.generation)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Something asked of a VM. `orphan`: who asked is gone; `begun`: the VM is busy with it."""
+
+    action: VmAction
+    answer: Answer
+    orphan: bool = False
+    begun: bool = False
+
+
+def name_of(action: VmAction) -> VmName:
+    return action.vm.name if isinstance(action, StartVm) else action.name
+
+
+def kind_of(action: VmAction) -> str:
+    """The name of a fault of this action: vm-start, vm-resume, vm-suspend, vm-stop, vm-mark."""
+    return f"vm-{type(action).__name__.removesuffix('Vm').lower()}"
+
+
+class Hypervisor:
+    """One machine's. `faults` are shared with the machine: `vm-start` in it hangs, `vm-start-fails` fails.
+
+    `storages` are those that this machine reaches; `answers` False: its daemon (libvirtd) is down, its VMs go on; `able_at`:
+    since when nothing has hindered it.
+    """
+
+    def __init__(self, node: NodeId, heap: Heap, chance: Chance, executions: Executions, faults: set[str]) -> None:
+        self.node, self.heap, self.chance, self.executions, self.faults = node, heap, chance, executions, faults
+        self.copies: dict[VmName, Instance] = {}
+        self.storages: set[str] = set()
+        self.jobs: dict[VmName, deque[Job]] = {}
+        self.answers = True
+        self.frozen = False
+        self.life = 0
+        self.listener: Tell | None = None
+        self.news_due = 0
+        self.able_at = 0
+
+    # Who listens
+
+    def connect(self, listener: Tell) -> None:
+        """A daemon connects: it is told everything after a moment, and from then on what changes."""
+        self.listener = None
+        life = self.life = self.life + 1
+
+        def connected() -> None:
+            if self.life == life and self.answers:
+                self.listener, self.able_at = listener, self.heap.now
+                listener(Listed(tuple(copy.copied() for _, copy in sorted(self.copies.items()))))
+
+        self.heap.after(self.chance.vary(*CONNECT_MS), connected)
+
+    def disconnect(self) -> None:
+        """The daemon is gone; what it had asked and is being done may still be done, but nothing that hangs ever is."""
+        self.listener = None
+        self.life += 1
+        for name, jobs in self.jobs.items():
+            for job in jobs:
+                job.orphan = True
+            kept = [job for job in jobs if job.begun and kind_of(job.action) not in self.faults]
+            self.jobs[name] = deque(kept)
+
+    def _tell(self, event: Event) -> None:
+        """News keep their order, and come a little late; they say what was so when it happened."""
+        life, listener = self.life, self.listener
+        if listener is None:
+            return
+        self.news_due = max(self.news_due, self.heap.now + self.chance.vary(*NEWS_MS))
+        self.heap.at(self.news_due, lambda: listener(event) if self.life == life and self.listener is listener else None)
+
+    def _changed(self, name: VmName, by_user: bool = False) -> None:
+        copy = self.copies.get(name)
+        self._tell(CopyChanged(name, copy.copied() if copy is not None else None, by_user))
+
+    # What is asked
+
+    def ask(self, action: VmAction, answer: Answer) -> None:
+        """Put it behind what the VM is busy with."""
+        if not self.answers:
+            self.heap.after(1, lambda: answer(Outcome(Result.FAILED, "the hypervisor does not answer")))
+            return
+        jobs = self.jobs.setdefault(name_of(action), deque())
+        jobs.append(Job(action, answer))
+        self._advance(name_of(action))
+
+    def _advance(self, name: VmName) -> None:
+        jobs = self.jobs.get(name)
+        if not jobs:
+            self.jobs.pop(name, None)
+            return
+        job = jobs[0]
+        if job.begun or self.frozen or kind_of(job.action) in self.faults:
+            return
+        job.begun = True
+        slow = self.chance.happens(SLOW_SHARE)
+        self.heap.after(self.chance.vary(*(SLOW_MS if slow else LATENCY_MS[type(job.action)])), lambda: self._end(name, job))
+
+    def _end(self, name: VmName, job: Job) -> None:
+        if job not in self.jobs.get(name, ()):
+            return
+        if self.frozen or kind_of(job.action) in self.faults:
+            job.begun = False
+            return
+        self.jobs[name].remove(job)
+        outcome = self.carry_out(job.action)
+        self._advance(name)
+        job.answer(outcome)
+
+    def go_on(self) -> None:
+        """A fault or a standstill is over: what waited is begun."""
+        self.able_at = self.heap.now
+        for name in sorted(self.jobs):
+            self._advance(name)
+
+    def carry_out(self, action: VmAction) -> Outcome:
+        """At this instant."""
+        if f"{kind_of(action)}-fails" in self.faults:
+            return Outcome(Result.FAILED, "internal error")
+        name = name_of(action)
+        copy = self.copies.get(name)
+        match action:
+            case StartVm(vm=vm, generation=generation):
+                if copy is None and not vm.storages <= self.storages:
+                    return Outcome(Result.FAILED, f"cannot access storage {min(vm.storages - self.storages)}")
+                if copy is None:
+                    self.copies[name] = Instance(vm, generation=generation)
+            case ResumeVm():
+                if copy is None:
+                    return Outcome(Result.FAILED, "no such domain")
+                self._run(copy, stray=False)
+            case SuspendVm():
+                if copy is not None:
+                    self._halt(copy)
+            case StopVm():
+                if copy is not None:
+                    self._halt(copy)
+                    del self.copies[name]
+            case MarkVm(generation=generation):
+                if copy is None:
+                    return Outcome(Result.FAILED, "no such domain")
+                copy.generation = generation
+        self._changed(name)
+        return Outcome(Result.DONE)
+
+    def _run(self, copy: Instance, stray: bool) -> None:
+        copy.running = True
+        self.executions.begin(copy.vm.name, self.node, self.heap.now, stray)
+
+    def _halt(self, copy: Instance) -> None:
+        copy.running = False
+        self.executions.end(copy.vm.name, self.node, self.heap.now)
+
+    # By hand, and by itself
+
+    def start_by_hand(self, vm: Vm, stray: bool) -> None:
+        """A user starts it here; a suspended copy is resumed."""
+        copy = self.copies.setdefault(vm.name, Instance(vm))
+        self._run(copy, stray)
+        self._changed(vm.name)
+
+    def suspend_by_hand(self, name: VmName) -> None:
+        if name in self.copies:
+            self._halt(self.copies[name])
+            self._changed(name)
+
+    def end_by_hand(self, name: VmName, by_user: bool = True) -> None:
+        """It shuts down, is destroyed by a user, or (`by_user` False) crashes."""
+        copy = self.copies.pop(name, None)
+        if copy is not None:
+            self._halt(copy)
+            self._changed(name, by_user)
+
+    # Its own life
+
+    def stop(self) -> None:
+        """libvirtd dies: what it was doing was done or not, and who asked is told that it failed. VMs go on."""
+        if not self.answers:
+            return
+        self.answers = False
+        if self.listener is not None:
+            self.listener(HypervisorLost())
+        self.listener = None
+        waiting, self.jobs = [job for _, jobs in sorted(self.jobs.items()) for job in jobs], {}
+        for job in waiting:
+            if job.begun and not self.frozen and kind_of(job.action) not in self.faults and self.chance.happens(0.5):
+                self.carry_out(job.action)
+            if not job.orphan:
+                self.heap.after(1, lambda job=job: job.answer(Outcome(Result.FAILED, "connection reset")))  # type: ignore[misc]
+
+    def start(self, listener: Tell | None) -> None:
+        """libvirtd is up again."""
+        if not self.answers:
+            self.answers = True
+            if listener is not None:
+                self.connect(listener)
+
+    def power_off(self) -> None:
+        for copy in self.copies.values():
+            self._halt(copy)
+        self.copies.clear()
+        self.jobs.clear()
+        self.listener = None
+        self.life += 1
+        self.answers, self.frozen = True, False

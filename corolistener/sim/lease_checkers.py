@@ -1,0 +1,47 @@
+"""What must never be with leases: the argument on which everything else rests (safety.md, "Lease, grace, watchdog").
+
+"No later quorate view without me is older than the heartbeat my lease runs from": so wherever a quorate line has been without
+a node for as long as a lease lasts, that node has none.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from corolistener.core.state import State
+from corolistener.ids import NodeId
+
+if TYPE_CHECKING:
+    from corolistener.sim.world import World
+
+SLACK_MS = 50
+
+
+class LeaseChecker:
+    """`without`: since when there is a quorate line without a node."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.without: dict[NodeId, int] = {}
+
+    def look(self, able: dict[NodeId, State]) -> str | None:
+        """The first violation, seen from these nodes, or None."""
+        self._account(able)
+        lease_ms = self.world.options.timing.lease_ms
+        for node, daemon in self.world.daemons.items():
+            s = daemon.pump.core.state
+            until = self.world.time_of(node, s.lease.ends) if s.lease.ends is not None else 0
+            since = self.without.get(node)
+            if since is not None and until > since + lease_ms + SLACK_MS and not self.world.options.two_node:
+                return f"node {node} has a lease until {until}, and since {since} there is a quorate line without it"
+        return None
+
+    def _account(self, able: dict[NodeId, State]) -> None:
+        """A line is one that more than half of all nodes are in and know of; whether others go on nobody can tell."""
+        seen = [s for s in able.values() if s.quorate and s.group.settled and s.me in s.group.peers]
+        half = len(self.world.machines) / 2
+        for node in self.world.machines:
+            rings = Counter(s.group.ring for s in seen if node not in s.group.peers and node not in s.group.pending)
+            if max(rings.values(), default=0) > half:
+                self.without.setdefault(node, self.world.heap.now)
+            else:
+                self.without.pop(node, None)

@@ -1,0 +1,116 @@
+"""What a node touches: its disk, its devices, its programs. Virtual, with the faults that the real ones have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from corolistener.core.actions import (
+    AnnounceAddress,
+    DropAddress,
+    HoldAddress,
+    InstallConfig,
+    Lock,
+    PrepareConfig,
+    ReadConfig,
+    Record,
+    ReleaseLock,
+    ReloadConfig,
+    StartService,
+    StopService,
+    TakeDatabase,
+    TakeLock,
+    TicketedAction,
+    WithdrawConfig,
+)
+from corolistener.core.events import Outcome, Result
+from corolistener.engine.ports import Cancel, Finish
+from corolistener.ids import NodeId
+from corolistener.sim import conffile
+from corolistener.sim.conffile import Disk
+from corolistener.sim.memory import Memory
+
+
+@dataclass(slots=True)
+class Machine:
+    """The facts of one node that outlive its daemon. `device` is there or not; a fault's name in `hung` never ends."""
+
+    id: NodeId
+    disk: Disk
+    memory: Memory = field(default_factory=Memory)
+    boot: int = 0
+    powered: bool = False
+    address: bool = False
+    locks: set[Lock] = field(default_factory=set)
+    service: bool = False
+    device: bool = True
+    reload_refused: bool = False
+    hung: set[str] = field(default_factory=set)
+    jobs_until: int = 0
+
+    def power_off(self) -> None:
+        """Everything that lives in memory is gone, /tmp with it."""
+        self.powered = self.address = self.service = False
+        self.locks.clear()
+        self.hung.clear()
+
+
+def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> Outcome:
+    """Carry an action out, at this instant."""
+    match action:
+        case HoldAddress():
+            if not machine.device:
+                return Outcome(Result.FAILED, f"{action.address.device}: no such device")
+            machine.address = True
+        case AnnounceAddress() | TakeDatabase():
+            pass
+        case DropAddress():
+            machine.address = False
+        case TakeLock(lock=lock):
+            machine.locks.add(lock)
+        case ReleaseLock(lock=lock):
+            machine.locks.discard(lock)
+        case StartService():
+            machine.service = True
+        case StopService():
+            machine.service = False
+        case Record():
+            if machine.memory.full:
+                return Outcome(Result.FAILED, "no space left on device")
+            machine.memory.write(action)
+        case ReloadConfig():
+            outcome = conffile.carry_out(machine.disk, machine.id, action)
+            if outcome.result is not Result.DONE:
+                return outcome
+            if machine.reload_refused:
+                return Outcome(Result.FAILED, "corosync refused the new configuration")
+            reload()
+        case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig():
+            return conffile.carry_out(machine.disk, machine.id, action)
+        case _:
+            raise TypeError(f"{type(action).__name__} has a neighbour of its own")
+    return Outcome(Result.DONE)
+
+
+LATENCY_MS: dict[type[object], tuple[int, int, int]] = {
+    HoldAddress: (1, 0, 20),
+    AnnounceAddress: (1, 0, 5),
+    DropAddress: (1, 0, 20),
+    TakeLock: (1, 0, 10),
+    ReleaseLock: (1, 0, 10),
+    TakeDatabase: (100, 0, 3000),
+    StartService: (300, 50, 3000),
+    StopService: (200, 20, 900),
+    Record: (4, 1, 120),
+    ReloadConfig: (40, 5, 300),
+}
+CONFIG_MS = (5, 1, 200)
+Begin = Callable[[TicketedAction, Finish], Cancel]
+
+
+class Port:
+    """One lane's neighbour: the world says how long things take and what becomes of them."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+
+    def start(self, action: TicketedAction, finish: Finish) -> Cancel:
+        return self._begin(action, finish)

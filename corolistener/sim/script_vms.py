@@ -1,0 +1,134 @@
+"""The commands of stories about VMs, hypervisors, watchdogs, fence agents, and what operators say of them."""
+
+from corolistener.core.actions import Fence, MarkVm, ResumeVm, StartVm, StopVm, SuspendVm, TicketedAction
+from corolistener.core.notes import NoteCode
+from corolistener.ids import NodeId, VmName
+from corolistener.sim.agents import Manner
+from corolistener.sim.vms import STORAGE, Estate, read_options, read_vm, span_ms
+from corolistener.sim.world import World
+
+HIDDEN_OF_VMS = {NoteCode.VM_STARTED, NoteCode.VM_RESUMED, NoteCode.VM_SUSPENDED, NoteCode.VM_STOPPED, NoteCode.FENCING}
+
+
+def shown_vm(action: TicketedAction) -> str | None:
+    """The canonical text of an action about VMs; '' for one that is none, None for one that is left out."""
+    match action:
+        case StartVm():
+            return f"StartVm({action.vm.name}, generation={action.generation}, {action.reason.value})"
+        case ResumeVm() | SuspendVm() | StopVm():
+            return f"{type(action).__name__}({action.name}, {action.reason.value})"
+        case MarkVm():
+            return None
+        case Fence():
+            return f"Fence(n{action.node})"
+    return ""
+
+
+class VmVerbs:
+    """What `Teller` can do with VMs."""
+
+    world: World | None
+    extra: list[str]
+
+    @property
+    def estate(self) -> Estate:
+        if self.world is None or self.world.estate is None:
+            raise ValueError("a story with VMs says `vms` after `nodes`")
+        return self.world.estate
+
+    def do_vms(self, *words: str) -> None:
+        """`vms [watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N]`"""
+        assert self.world is not None
+        self.world.take_in(read_options(words))
+
+    def do_vm(self, verb: str, *words: str) -> None:
+        """`vm create NAME ... on n1 [memory=4G] [priority=N] [order=N] [together=G] [apart=G] [nodes=n1,n2]`, or
+        `vm start|stop|suspend|destroy|crash NAME ... [on n1]`."""
+        options = [word for word in words if "=" in word]
+        plain = [word for word in words if "=" not in word]
+        at = plain.index("on") if "on" in plain else len(plain)
+        node = _node(plain[at + 1]) if at < len(plain) else None
+        for name in map(VmName, plain[:at]):
+            if verb == "create":
+                assert node is not None
+                self.estate.create(read_vm(name, options), node)
+            else:
+                self._by_hand(verb, name, node)
+
+    def _by_hand(self, verb: str, name: VmName, node: NodeId | None) -> None:
+        estate = self.estate
+        if verb == "stop":
+            estate.shut_down(name)
+            return
+        if node is None:
+            raise ValueError(f"vm {verb} NAME on NODE")
+        match verb:
+            case "start":
+                estate.start(name, node)
+            case "suspend":
+                estate.nodes[node].hypervisor.suspend_by_hand(name)
+            case "destroy" | "crash":
+                estate.nodes[node].hypervisor.end_by_hand(name, by_user=verb == "destroy")
+            case _:
+                raise ValueError(f"nobody can {verb!r} a vm")
+
+    def do_hypervisor(self, name: str, state: str) -> None:
+        """`hypervisor n1 stop|start`"""
+        if state not in ("stop", "start"):
+            raise ValueError("a hypervisor can stop or start")
+        self.estate.stop_hypervisor(_node(name)) if state == "stop" else self.estate.start_hypervisor(_node(name))
+
+    def do_agent(self, name: str, *words: str) -> None:
+        """How the agent for a node behaves: `agent n3 works|fails|hangs|times-out [3s]`."""
+        agent = self.estate.nodes[_node(name)].agent
+        agent.manner = Manner(words[0])
+        agent.latency_ms = span_ms(words[1]) if len(words) > 1 else None
+
+    def do_watchdog(self, name: str, state: str) -> None:
+        """`watchdog n1 works|broken`: one that is broken never bites, against what is assumed of it."""
+        self.estate.nodes[_node(name)].watchdog.works = state == "works"
+
+    def do_storage(self, name: str, state: str) -> None:
+        """`storage n1 lost|back`"""
+        storages = self.estate.nodes[_node(name)].hypervisor.storages
+        storages.discard(STORAGE) if state == "lost" else storages.add(STORAGE)
+
+    def do_memory(self, name: str, state: str) -> None:
+        """The disk with the ledger: `memory n1 full|room`."""
+        assert self.world is not None
+        self.world.machines[_node(name)].memory.full = state == "full"
+
+    def do_fence(self, *words: str) -> None:
+        """`fence --confirm n3 at n1`"""
+        flag, node, _, at = words
+        if flag != "--confirm":
+            raise ValueError("fence --confirm NODE at NODE")
+        self.estate.confirm(_node(at), _node(node))
+
+    def do_panic(self, name: str, *reason: str) -> None:
+        self.estate.alarm(_node(name), calm=False, reason=" ".join(reason))
+
+    def do_recover(self, name: str) -> None:
+        self.estate.alarm(_node(name), calm=True)
+
+    def show_vms(self) -> None:
+        """One line for each VM: where it is placed, and which copies there are in truth."""
+        ledger = self.estate.newest()
+        names = sorted({*self.estate.users.vms, *ledger.placements})
+        for name in names:
+            row = ledger.placements.get(name)
+            where = "in nobody's care" if row is None else f"placed on n{row.node} generation={row.generation}"
+            if row is not None:
+                where += " shut down" * (not row.on) + f" frozen: {row.frozen}" * bool(row.frozen)
+            copies = [
+                f"{'runs' if copy.running else 'suspended'} on n{node} generation={copy.generation}"
+                for node, at in sorted(self.estate.nodes.items())
+                if (copy := at.hypervisor.copies.get(name)) is not None
+            ]
+            self.extra.append(f"{name}: {where}; {', '.join(copies) or 'no copy'}")
+
+
+def _node(name: str) -> NodeId:
+    if not name.removeprefix("n").isdigit():
+        raise ValueError(f"{name!r} is no node: they are n1, n2 ...")
+    return NodeId(int(name.removeprefix("n")))

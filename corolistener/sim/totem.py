@@ -1,0 +1,376 @@
+"""A virtual corosync: rings with agreed order, CPG, quorum and votes.
+
+What is true of the real one (behaviour/corosync-3.md and exec/cpg.c) is true here: messages of a ring come in one order;
+a ring that breaks may have let a last message through to its sender's side alone; a new ring's news comes as group changes
+first (left, then one for each that joined) and the totem callback last; quorum comes on another descriptor, before or
+after; a ring's sequence is higher by four than any that its nodes have seen; what is said while the ring is broken is sent
+in the next one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from corolistener.core.events import (
+    BadMessage,
+    Delivered,
+    Departure,
+    Event,
+    GroupChanged,
+    QuorumChanged,
+    RingChanged,
+    Running,
+    VotesCounted,
+)
+from corolistener.core.view import RingId
+from corolistener.errors import PeerError
+from corolistener.ids import NodeId
+from corolistener.sim.heap import Chance, Heap
+from corolistener.wire import ring as wire
+
+LOSS_MS = (3630, 2200, 4200)
+MERGE_MS = (150, 50, 600)
+LEAVE_MS = (60, 40, 90)
+LAG_MS = (1, 1, 3)
+QUORUM_LAG_MS = (1, 0, 40)
+UNSENT_MOST = 40
+
+Tell = Callable[[NodeId, list[Event]], None]
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing in a ring's order: a message, or a daemon that joined or left the group."""
+
+    node: NodeId
+    data: bytes | None = None
+    reason: Departure | None = None
+    life: int = 0
+    decoded: Delivered | BadMessage | None = None
+
+    def read(self) -> Delivered | BadMessage:
+        """The message, decoded once for all who receive it: it is frozen."""
+        assert self.data is not None
+        if self.decoded is None:
+            try:
+                self.decoded = Delivered(self.node, wire.decode(self.data, self.node))
+            except PeerError as error:
+                self.decoded = BadMessage(self.node, error.why)
+        return self.decoded
+
+
+@dataclass(slots=True, eq=False)
+class Ring:
+    """One ring and its order. `done` says how far each node has delivered, `limit` how far it can since the ring broke."""
+
+    id: RingId
+    nodes: tuple[NodeId, ...]
+    log: list[Item] = field(default_factory=list)
+    done: dict[NodeId, int] = field(default_factory=dict)
+    limit: dict[NodeId, int] | None = None
+
+
+@dataclass(slots=True)
+class Corosync:
+    """One node's corosync. `joined`: its client's own join was delivered; `life` counts its clients. `listed` and `version`
+    are those of the file it runs with, `alone` that it was with no other since it started."""
+
+    ring: Ring
+    listed: tuple[NodeId, ...]
+    version: int
+    two_node: bool = False
+    group: set[NodeId] = field(default_factory=set)
+    outbox: deque[Item] = field(default_factory=deque)
+    joined: bool = False
+    life: int = 0
+    deliver_due: int = 0
+    news_due: int = 0
+    news: int = 0
+    alone: bool = True
+    frozen: bool = False
+    seen_all: bool = False
+    told: VotesCounted | None = None
+
+
+class Totem:
+    """All of them, and the network between. `parts` says in which part of a cut network each node is."""
+
+    def __init__(self, heap: Heap, chance: Chance, tell: Tell, refused: Callable[[NodeId], None]) -> None:
+        self.heap, self.chance, self.tell, self.refused = heap, chance, tell, refused
+        self.nodes: dict[NodeId, Corosync] = {}
+        self.parts: dict[NodeId, int] = {}
+        self.sequence: dict[NodeId, int] = {}
+        self.clean: set[NodeId] = set()
+        self.quorum_first = False
+
+    # What happens to nodes and network
+
+    def start(self, node: NodeId, listed: tuple[NodeId, ...], version: int, two_node: bool) -> None:
+        """corosync starts: alone at first."""
+        seq = self.sequence[node] = self.sequence.get(node, 0) + 4
+        ring = Ring(RingId(seq, node), (node,), done={node: 0})
+        self.nodes[node] = Corosync(ring, listed, version, two_node, seen_all=not two_node)
+        self.clean.discard(node)
+        self.reconsider()
+
+    def stop(self, node: NodeId, clean: bool) -> None:
+        """corosync ends; who stops it cleanly tells the others at once."""
+        if self.nodes.pop(node, None) is not None:
+            if clean:
+                self.clean.add(node)
+            self.reconsider()
+
+    def freeze(self, node: NodeId, frozen: bool) -> None:
+        """The whole machine stands still, or goes on."""
+        if node in self.nodes:
+            self.nodes[node].frozen = frozen
+            self.reconsider()
+
+    def cut(self, parts: Iterable[Iterable[NodeId]]) -> None:
+        """The network falls into these parts; who is not named is in part 0."""
+        self.parts = {node: number for number, part in enumerate(parts, 1) for node in part}
+        self.reconsider()
+
+    def reconsider(self) -> None:
+        """Something has changed: rings break, and others form in their time."""
+        components = self._components()
+        of = {node: component for component in components for node in component}
+        rings = {id(corosync.ring): corosync.ring for corosync in self.nodes.values()}
+        for ring in rings.values():
+            whole = all(node in of and of[node] == of[ring.nodes[0]] and self._in(node, ring) for node in ring.nodes)
+            if whole and ring.limit is not None:
+                self._mend(ring)
+            elif not whole and ring.limit is None:
+                self._break(ring, of)
+        for component in components:
+            inside = {id(self.nodes[node].ring): self.nodes[node].ring for node in component}
+            gone = {node for ring in inside.values() for node in ring.nodes} - component
+            if gone or len(inside) > 1:
+                delay = LEAVE_MS if gone and gone <= self.clean else LOSS_MS if gone else MERGE_MS
+                self.heap.after(self.chance.vary(*delay), partial(self._form, component))
+
+    def _in(self, node: NodeId, ring: Ring) -> bool:
+        return node in self.nodes and self.nodes[node].ring is ring
+
+    def _components(self) -> list[frozenset[NodeId]]:
+        found: dict[int, set[NodeId]] = {}
+        for node, corosync in sorted(self.nodes.items()):
+            if not corosync.frozen:
+                found.setdefault(self.parts.get(node, 0), set()).add(node)
+        return [frozenset(component) for component in found.values()]
+
+    def _break(self, ring: Ring, of: dict[NodeId, frozenset[NodeId]]) -> None:
+        """Each side gets some of what is on its way, all of a side the same."""
+        limits: dict[frozenset[NodeId], int] = {}
+        ring.limit = {}
+        for node in ring.nodes:
+            side = of.get(node, frozenset((node,)))
+            if side not in limits:
+                least = max(ring.done[other] for other in ring.nodes if other in side)
+                limits[side] = self.chance.vary(len(ring.log), least, len(ring.log))
+            ring.limit[node] = limits[side]
+
+    def _mend(self, ring: Ring) -> None:
+        """The network came back before anybody gave the ring up."""
+        ring.limit = None
+        for node in ring.nodes:
+            for _ in range(len(ring.log) - ring.done[node]):
+                self._schedule(ring, node)
+            self._flush(node)
+
+    # Forming a ring
+
+    def _form(self, component: frozenset[NodeId]) -> None:
+        if component not in self._components():
+            return
+        former = {id(self.nodes[node].ring): self.nodes[node].ring for node in component}
+        if len(former) == 1 and set(next(iter(former.values())).nodes) == component:
+            return
+        newest = max(self.nodes[node].version for node in component)
+        stale = [n for n in sorted(component) if self.nodes[n].alone and self.nodes[n].version < newest]
+        if stale and len(component) > 1:
+            for node in stale:
+                self.stop(node, clean=True)
+                self.refused(node)
+            return
+        nodes = tuple(sorted(component))
+        seq = max(self.sequence[node] for node in nodes) + 4
+        ring = Ring(RingId(seq, nodes[0]), nodes, done=dict.fromkeys(nodes, 0))
+        for old in former.values():
+            if old.limit is None:
+                old.limit = dict.fromkeys(old.nodes, len(old.log))
+        sides = [[n for n in nodes if self.nodes[n].ring is old] for old in former.values()]
+        for old, side in zip(list(former.values()), sides, strict=True):
+            self._recover(old, side)
+        everybody = sorted({node for side in sides for node in self.nodes[side[0]].group & set(side)})
+        for side in sides:
+            for node in side:
+                self._enter(node, ring, set(side), everybody)
+        for node in nodes:
+            self._flush(node)
+
+    def _recover(self, ring: Ring, side: list[NodeId]) -> None:
+        """Who comes from one ring together has delivered the same of it: the part all of them can have, and their own."""
+        assert ring.limit is not None
+        upto = max(*(ring.done[node] for node in side), *(ring.limit[node] for node in side))
+        for node in side:
+            for index in range(ring.done[node], len(ring.log)):
+                if index < upto or ring.log[index].node in side:
+                    self._apply(node, ring.log[index])
+
+    def _enter(self, node: NodeId, ring: Ring, side: set[NodeId], everybody: list[NodeId]) -> None:
+        corosync = self.nodes[node]
+        corosync.ring, corosync.seen_all = ring, corosync.seen_all or set(corosync.listed) <= set(ring.nodes)
+        corosync.alone = corosync.alone and len(ring.nodes) == 1
+        self.sequence[node] = ring.id.seq
+        events: list[Event] = []
+        left = sorted(corosync.group - side)
+        members = sorted(corosync.group & side)
+        if left:
+            events.append(GroupChanged(tuple(members), (), tuple((n, Departure.NODEDOWN) for n in left)))
+        for other in everybody:
+            if other not in members:
+                members = sorted([*members, other])
+                events.append(GroupChanged(tuple(members), (other,)))
+        corosync.group = set(members)
+        events.append(RingChanged(ring.id, ring.nodes))
+        if self.quorum_first or self.chance.happens(0.3):
+            self._tell_quorum(node, 0)
+        else:
+            self._tell_quorum(node, self.chance.vary(*QUORUM_LAG_MS))
+        if corosync.joined:
+            self._later(node, events, self.chance.vary(*LAG_MS))
+
+    # What is said
+
+    def connect(self, node: NodeId) -> None:
+        """A daemon joins the group through its corosync."""
+        self.nodes[node].told = None
+        self._tell_quorum(node, 0)
+        self._put(node, Item(node, life=self.nodes[node].life))
+
+    def disconnect(self, node: NodeId, reason: Departure) -> None:
+        """A daemon left its corosync."""
+        corosync = self.nodes.get(node)
+        if corosync is None:
+            return
+        corosync.joined = False
+        corosync.life += 1
+        corosync.told = None
+        self._put(node, Item(node, reason=reason))
+
+    def say(self, node: NodeId, data: bytes) -> bool:
+        """A message to the group; False where corosync takes none for the moment."""
+        corosync = self.nodes.get(node)
+        if corosync is None:
+            return True
+        if len(corosync.outbox) >= UNSENT_MOST or (corosync.outbox and self.chance.happens(0.2)):
+            return False
+        self._put(node, Item(node, data))
+        return True
+
+    def _put(self, node: NodeId, item: Item) -> None:
+        corosync = self.nodes[node]
+        if corosync.ring.limit is not None or corosync.frozen:
+            corosync.outbox.append(item)
+            return
+        corosync.ring.log.append(item)
+        for other in corosync.ring.nodes:
+            self._schedule(corosync.ring, other)
+
+    def _flush(self, node: NodeId) -> None:
+        if node not in self.nodes:
+            return
+        waiting, self.nodes[node].outbox = self.nodes[node].outbox, deque()
+        for item in waiting:
+            self._put(node, item)
+
+    def _schedule(self, ring: Ring, node: NodeId) -> None:
+        corosync = self.nodes.get(node)
+        if corosync is not None:
+            corosync.deliver_due = max(corosync.deliver_due, corosync.news_due, self.heap.now + self.chance.vary(*LAG_MS))
+            self.heap.at(corosync.deliver_due, lambda: self._deliver(ring, node))
+
+    def _deliver(self, ring: Ring, node: NodeId) -> None:
+        if not self._in(node, ring) or self.nodes[node].frozen:
+            return
+        index = ring.done[node]
+        if index < len(ring.log) and (ring.limit is None or index < ring.limit[node]):
+            self._apply(node, ring.log[index])
+
+    def _apply(self, node: NodeId, item: Item) -> None:
+        """Hand one item of the order to a node's corosync, and to its client."""
+        corosync = self.nodes[node]
+        corosync.ring.done[node] += 1
+        events: list[Event] = []
+        if item.data is not None:
+            events = [item.read()]
+        elif item.reason is None:
+            corosync.group.add(item.node)
+            events = [GroupChanged(tuple(sorted(corosync.group)), (item.node,))]
+            if item.node == node and item.life == corosync.life:
+                corosync.joined = True
+                events.append(RingChanged(corosync.ring.id, corosync.ring.nodes))
+        elif item.node in corosync.group:
+            corosync.group.discard(item.node)
+            events = [GroupChanged(tuple(sorted(corosync.group)), (), ((item.node, item.reason),))]
+        if corosync.joined and events:
+            self._later(node, events, 0)
+
+    def _later(self, node: NodeId, events: list[Event], lag: int) -> None:
+        """News on CPG's descriptor keep their order."""
+        corosync = self.nodes[node]
+        corosync.news_due = max(corosync.news_due, self.heap.now + lag)
+        life = corosync.life
+
+        def tell() -> None:
+            corosync.news -= 1
+            if self.nodes.get(node) is corosync and corosync.life == life:
+                self.tell(node, events)
+
+        corosync.news += 1
+        if corosync.news == 1 and corosync.news_due == self.heap.now:
+            tell()
+        else:
+            self.heap.at(corosync.news_due, tell)
+
+    # Quorum
+
+    def quorate(self, node: NodeId) -> bool:
+        corosync = self.nodes[node]
+        return corosync.seen_all and len(corosync.ring.nodes) >= self._votes(node).quorum
+
+    def _votes(self, node: NodeId) -> VotesCounted:
+        corosync = self.nodes[node]
+        listed, two = corosync.listed, corosync.two_node
+        return VotesCounted(1 if two else len(listed) // 2 + 1, tuple((n, 1) for n in listed), len(listed), 0, two)
+
+    def _tell_quorum(self, node: NodeId, lag: int) -> None:
+        corosync, life = self.nodes[node], self.nodes[node].life
+
+        def tell(votes: bool) -> None:
+            if self.nodes.get(node) is not corosync or corosync.life != life:
+                return
+            if votes:
+                counted = self._votes(node)
+                if counted != corosync.told:
+                    corosync.told = counted
+                    self.tell(node, [counted])
+            else:
+                self.tell(node, [QuorumChanged(corosync.ring.id, self.quorate(node))])
+
+        if lag:
+            self.heap.after(lag, lambda: tell(False))
+        else:
+            tell(False)
+        self.heap.after(lag + self.chance.vary(3, 1, 20), lambda: tell(True))
+
+    def reload(self, node: NodeId, read: Callable[[NodeId], tuple[tuple[NodeId, ...], int, bool]]) -> None:
+        """Every node of the ring reads its own file again."""
+        for other in self.nodes[node].ring.nodes:
+            if other in self.nodes:
+                corosync = self.nodes[other]
+                corosync.listed, corosync.version, corosync.two_node = read(other)
+                self._tell_quorum(other, 1)
+                self.tell(other, [Running(corosync.version)])

@@ -1,0 +1,332 @@
+"""Everything about VMs in a world: hypervisors, watchdogs, fence agents, and the users who own the VMs.
+
+None of it is there in a world without `VmOptions`. What the users want is remembered here (`wanted`), so that checkers can
+hold the cluster to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from corolistener.core.actions import (
+    DisarmWatchdog,
+    Family,
+    FeedWatchdog,
+    Fence,
+    MarkVm,
+    ResumeVm,
+    StartVm,
+    StopVm,
+    SuspendVm,
+    TicketedAction,
+)
+from corolistener.core.capacity import Capacity, Vm
+from corolistener.core.config import Care, ProofKind
+from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, Outcome, Result
+from corolistener.core.ledger import Ledger
+from corolistener.engine.ports import Cancel, Effect, Finish
+from corolistener.ids import NodeId, VmName
+from corolistener.sim.agents import Agent, Manner
+from corolistener.sim.hypervisor import Executions, Hypervisor
+from corolistener.sim.machines import Port
+from corolistener.sim.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from corolistener.sim.world import Daemon, World
+
+VM_FAMILIES: tuple[Family, ...] = ("vm", "fence", "watchdog")
+GIB = 1024 * 1024
+STORAGE = "shared"
+LEFT_OFF_MS = 15_000
+"""Nobody comes sooner to switch a machine on again; an agent that is just switching it off has ended by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmOptions:
+    """What all nodes have in common as to VMs. `watchdog_ms` 0: no watchdogs. `agents`: every node can fence every other.
+
+    `boots_after_ms`: when a machine that was reset or fenced has power again; None for never. `memory_kib` is each node's,
+    `memories` that of single ones.
+    """
+
+    watchdog_ms: int = 10_000
+    agents: bool = False
+    proofs: tuple[ProofKind, ...] = Care().proofs
+    boots_after_ms: int | None = 20_000
+    memory_kib: int = 64 * GIB
+    memories: tuple[tuple[NodeId, int], ...] = ()
+    cpus: int = 16
+    vm_limit: int | None = None
+    parallel_starts: int = 4
+
+    def memory_of(self, node: NodeId) -> int:
+        return dict(self.memories).get(node, self.memory_kib)
+
+
+@dataclass(slots=True)
+class Node:
+    """One machine's part."""
+
+    hypervisor: Hypervisor
+    watchdog: Watchdog
+    agent: Agent
+
+
+@dataclass(slots=True)
+class Users:
+    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand."""
+
+    vms: dict[VmName, Vm] = field(default_factory=dict)
+    wanted: dict[VmName, bool] = field(default_factory=dict)
+    shut_down: set[VmName] = field(default_factory=set)
+    doubled: set[VmName] = field(default_factory=set)
+
+
+class Estate:
+    """All of it, for one world."""
+
+    def __init__(self, world: "World", options: VmOptions) -> None:
+        self.world, self.options = world, options
+        self.executions = Executions()
+        self.users = Users()
+        self.nodes = {node: self._node(node) for node in world.machines}
+        self.off_since: dict[NodeId, int] = {}
+        self.said_off: dict[NodeId, int] = {}
+
+    def _node(self, node: NodeId) -> Node:
+        world = self.world
+        hypervisor = Hypervisor(node, world.heap, world.chance, self.executions, world.machines[node].hung)
+        hypervisor.storages.add(STORAGE)
+        return Node(
+            hypervisor,
+            Watchdog(world.heap, self.options.watchdog_ms, partial(self._reset, node, "the watchdog bites")),
+            Agent(node, world.heap, world.chance, partial(self._reset, node, "is switched off by its fence agent")),
+        )
+
+    def _reset(self, node: NodeId, why: str) -> None:
+        machine = self.world.machines[node]
+        if machine.powered:
+            self.world.tell(node, why)
+            self.world.power_off(node)
+        wait, boot = self.options.boots_after_ms, machine.boot
+        if wait is not None:
+            self.world.heap.after(wait, lambda: self.world.power_on(node) if machine.boot == boot else None)
+
+    # What the world calls
+
+    def care_of(self, node: NodeId) -> Care:
+        o = self.options
+        capacity = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
+        agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
+        return Care(True, capacity, o.proofs, agents, o.parallel_starts)
+
+    def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
+        return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}
+
+    def daemon_started(self, daemon: "Daemon") -> None:
+        node = self.nodes[daemon.machine.id]
+        daemon.take(Armed(node.watchdog.open()))
+        if node.hypervisor.answers:
+            node.hypervisor.connect(daemon.take)
+
+    def daemon_ended(self, node: NodeId) -> None:
+        self.nodes[node].hypervisor.disconnect()
+
+    def power_off(self, node: NodeId) -> None:
+        self.nodes[node].hypervisor.power_off()
+        self.nodes[node].watchdog.disarm()
+        self.off_since[node] = self.world.heap.now
+
+    def freeze(self, node: NodeId, frozen: bool) -> None:
+        """What the machine's VMs do meanwhile nobody knows: they are taken to go on."""
+        hypervisor = self.nodes[node].hypervisor
+        hypervisor.frozen = frozen
+        if not frozen:
+            hypervisor.go_on()
+
+    def go_on(self, node: NodeId) -> None:
+        """A fault of a hypervisor is over."""
+        self.nodes[node].hypervisor.go_on()
+
+    # The neighbours of a daemon
+
+    def _begin(self, daemon: "Daemon", action: TicketedAction, finish: Finish) -> Cancel:
+        world, machine = self.world, daemon.machine
+        daemon.count()
+        world.tell(machine.id, action)
+        world.checker.before(machine, action)
+        node = self.nodes[machine.id]
+
+        def answer(outcome: Outcome) -> None:
+            daemon.do(lambda: finish(outcome))
+            world.changed()
+
+        match action:
+            case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm():
+                node.hypervisor.ask(action, answer)
+            case Fence(node=target):
+                boot = machine.boot
+                return self.nodes[target].agent.start(lambda: machine.boot == boot and machine.powered, answer)
+            case FeedWatchdog():
+                node.watchdog.feed()
+                world.heap.after(0, lambda: answer(Outcome(Result.DONE)))
+            case DisarmWatchdog():
+                node.watchdog.disarm()
+                world.heap.after(0, lambda: answer(Outcome(Result.DONE)))
+        return lambda: None
+
+    # Users and operators
+
+    def create(self, vm: Vm, node: NodeId) -> None:
+        """A user makes a VM on a node, by means of its own: it runs, and nobody was asked."""
+        self.users.vms[vm.name] = vm
+        self.users.wanted[vm.name] = True
+        self.start(vm.name, node)
+
+    def start(self, name: VmName, node: NodeId) -> None:
+        """A user starts a VM on a node, perhaps a second copy of it. Nothing happens on one without power or libvirtd."""
+        vm, hypervisor = self.users.vms[name], self.nodes[node].hypervisor
+        if not self.world.machines[node].powered or not hypervisor.answers or not vm.storages <= hypervisor.storages:
+            return
+        row = self.newest().placements.get(name)
+        elsewhere = any(each.hypervisor.copies.get(name) for other, each in self.nodes.items() if other != node)
+        stray = elsewhere or (row is not None and node not in row.holders)
+        if stray:
+            self.users.doubled.add(name)
+        self.users.wanted[name] = True
+        hypervisor.start_by_hand(vm, stray)
+        self.world.changed()
+
+    def newest(self) -> Ledger:
+        """The ledger of the highest version that any node has in memory or on disk."""
+        kept = [
+            (each.pump.core.state.keeping.version, each.pump.core.state.keeping.ledger) for each in self.world.daemons.values()
+        ]
+        kept += [(machine.memory.version, machine.memory.ledger) for machine in self.world.machines.values()]
+        return max(kept, key=lambda each: each[0])[1]
+
+    def shut_down(self, name: VmName) -> None:
+        """A user shuts a VM down, wherever it runs."""
+        for _, node in sorted(self.nodes.items()):
+            copy = node.hypervisor.copies.get(name)
+            if copy is not None and copy.running:
+                self.users.wanted[name] = False
+                self.users.shut_down.add(name)
+                node.hypervisor.end_by_hand(name)
+        self.world.changed()
+
+    def stop_hypervisor(self, node: NodeId) -> None:
+        self.nodes[node].hypervisor.stop()
+        self.world.changed()
+
+    def start_hypervisor(self, node: NodeId) -> None:
+        daemon = self.world.daemons.get(node)
+        self.nodes[node].hypervisor.start(daemon.take if daemon is not None else None)
+
+    def confirm(self, at: NodeId, node: NodeId, by: str = "operator") -> int:
+        """An operator says at a node that another one runs nothing; only asked where that is true: operators do not lie."""
+        self.world.requests += 1
+        self._event(at, ConfirmAsked(self.world.requests, node, by))
+        return self.world.requests
+
+    def harmless(self, node: NodeId) -> bool:
+        """What an operator looks at before confirming: it has no power."""
+        return not self.world.machines[node].powered
+
+    def alarm(self, at: NodeId, calm: bool, reason: str = "") -> int:
+        """An operator asks for panic or for its end."""
+        self.world.requests += 1
+        self._event(at, AlarmAsked(self.world.requests, calm, reason, "2026-01-01 00:00:00"))
+        return self.world.requests
+
+    def _event(self, at: NodeId, event: Event) -> None:
+        if at in self.world.daemons:
+            self.world.daemons[at].take(event)
+
+    # After all faults
+
+    def heal(self) -> None:
+        """Everything that was broken works; who was asked for panic is asked to recover."""
+        for node, at in self.nodes.items():
+            self.world.machines[node].memory.full = False
+            at.hypervisor.storages.add(STORAGE)
+            at.agent.manner, at.agent.latency_ms = Manner.WORKS, None
+            self.start_hypervisor(node)
+            at.hypervisor.go_on()
+
+    def keep_up(self, absent: Sequence[NodeId] = ()) -> None:
+        """What people do while everything settles: a machine that stays without power gets it, one that is absent for good is
+        confirmed to be off; a panic is ended."""
+        for node in self.nodes:
+            if node in absent:
+                self._see_off(node)
+            elif self.world.heap.now >= self.off_since.get(node, 0) + LEFT_OFF_MS:
+                self.world.power_on(node)
+            daemon = self.world.daemons.get(node)
+            if daemon is not None and daemon.pump.core.state.keeping.ledger.panic is not None:
+                self.alarm(node, calm=True)
+
+    def _see_off(self, node: NodeId) -> None:
+        """It stays off, whoever switched it on, and operators say so from time to time, everywhere."""
+        self.world.power_off(node)
+        if self.world.heap.now >= self.said_off.get(node, 0) + LEFT_OFF_MS:
+            self.said_off[node] = self.world.heap.now
+            for at in sorted(self.world.daemons):
+                self.confirm(at, node)
+
+
+# What stories and seeds say
+
+
+def read_options(words: Sequence[str]) -> VmOptions:
+    """`[watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N] [parallel=N]`.
+
+    Raises ValueError.
+    """
+    named = dict(word.partition("=")[::2] for word in words)
+    if unknown := sorted(named.keys() - {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel"}):
+        raise ValueError(f"no option named {unknown[0]!r}")
+    usual = VmOptions()
+    memory = [gib_kib(text) for text in named.get("memory", "64G").split(",")]
+    return VmOptions(
+        watchdog_ms=(span_ms(named["watchdog"]) or 0) if "watchdog" in named else usual.watchdog_ms,
+        agents="agents" in named,
+        proofs=tuple(map(ProofKind, named["proofs"].split(","))) if "proofs" in named else usual.proofs,
+        boots_after_ms=span_ms(named["boots"]) if "boots" in named else usual.boots_after_ms,
+        memory_kib=memory[0],
+        memories=tuple((NodeId(number), kib) for number, kib in enumerate(memory, 1)),
+        vm_limit=int(named["limit"]) if "limit" in named else None,
+        parallel_starts=int(named.get("parallel", usual.parallel_starts)),
+    )
+
+
+def read_vm(name: VmName, words: Sequence[str]) -> Vm:
+    """`[memory=4G] [cpus=N] [priority=N] [order=N] [together=G,...] [apart=G,...] [nodes=n1,...]`. Raises ValueError."""
+    options = dict(word.split("=", 1) for word in words)
+
+    def names(key: str) -> frozenset[str]:
+        return frozenset(options[key].split(",")) if key in options else frozenset()
+
+    return Vm(
+        name,
+        gib_kib(options.get("memory", "4G")),
+        int(options.get("cpus", 1)),
+        priority=int(options.get("priority", 0)),
+        start_order=int(options.get("order", 0)),
+        storages=frozenset({STORAGE}),
+        together=names("together"),
+        apart=names("apart"),
+        nodes=frozenset(NodeId(int(each.removeprefix("n"))) for each in names("nodes")) or None,
+    )
+
+
+def span_ms(text: str) -> int | None:
+    """ms, or None for `off` and `never`. Raises ValueError for what is not like 300ms or 5s."""
+    if text in ("off", "never"):
+        return None
+    return int(text.removesuffix("ms").removesuffix("s")) * (1 if text.endswith("ms") else 1000)
+
+
+def gib_kib(text: str) -> int:
+    return int(text.removesuffix("G")) * GIB

@@ -1,0 +1,1 @@
+"""Bytes to values and back, versioned: ring messages, control frames, journals. Decides nothing."""

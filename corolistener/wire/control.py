@@ -1,0 +1,159 @@
+"""Control frames: what local programs and the daemon say to each other over its two sockets.
+
+A frame is a 4-byte big-endian length and that many bytes of JSON, one object, at most MOST bytes. A client asks
+
+    {"id": 1, "verb": "status", "args": {}}                      "args" may be left out
+
+and gets any number of progress frames and then exactly one answer, all with its id:
+
+    {"id": 1, "progress": {"code": "offered", "version": 7}}     codes and their fields: PROGRESS
+    {"id": 1, "ok": {...}}
+    {"id": 1, "error": {"code": "not-permitted", "text": "..."}}  `code` is stable, `text` is for people
+
+Answers to different ids may overtake each other. What is no frame ends the connection.
+
+Verbs and their arguments; all but `status` belong to the admin socket. The first five are transactions of the cluster:
+progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members have it. The
+next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still to come.
+
+    config-push      text (base64 of the file)
+    config-revert    version
+    node-add         address, and if wanted id, name, priority, replication ("on", "off"); answers id as well
+    node-edit        id, and what shall change of name, priority, replication
+    node-remove      id
+    fence-confirm   node: it is gone and runs nothing; refused for a node that is here
+    panic           reason: nothing is decided about VMs any more
+    recover         ends a panic
+    join-token       answers {token, from}: for `config pull --from FROM --token TOKEN` on a new node
+    prepare-restart  answers {restart_ms}: the next process may take that long, and adopts everything
+    journal-dump     answers {path}
+    status           answers the following, keys stable; more may come
+
+    version, protocol, uptime_ms         of this daemon
+    cluster                              totem.cluster_name
+    node       {id, name, address}       this node
+    role                                 "master", "slave" or "none"
+    mode, phase                          states of this node, words of core/lifecycle
+    acting                               whether it acts as master now
+    quorate, ring, epoch                 ring "1.8" and epoch "8.0", null while there is none
+    master                               node id or null
+    waits_for  [node ids]                former masters that may still serve, for whose end this master waits
+    lease      {valid, ms_left}
+    nodes      [{id, name, ip, status, role, priority, replication, config_version, member, eligible, why}]
+               sorted by id; status "joined" or "left" (corosync's word), role "M", "S" or "-", replication true, false
+               or null where the file does not say, config_version null where unknown, member whether its daemon is in
+               the group, why [codes] if it is not eligible as master
+    config     {version, sha256, rewriting}  the file in force; stage of the transaction under way
+    file       {version, sha256}         this node's own file
+    address    {ip, prefix, device, state}   state "held", "none" or "in-doubt"; null if none is configured
+    service    {state}                   "running", "stopped" or "in-doubt"
+    locks      {service, relocated}      whether the lock file is certainly taken
+    bad_messages                         count of what other nodes said and nobody understood
+    ledger     {version, stored, open, stable, placements}  versions "8.1.3", `stored` being what a loss of power leaves;
+               open whether the members agreed on it, stable whether a majority has it on disk; how many VMs are placed
+    owed       [{node, vms, proof}]      nodes that are gone and may run VMs; proof null while there is none
+    proven     [{node, proof}]           nodes that are known to run nothing, by what kind of proof
+    panic      {reason, evidence, at}    null where there is none
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+
+from corolistener.errors import CorolistenerError
+
+TYPE_CHECKING = False  # `corolistener -l` comes through here and has no time for typing
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    Frame = dict[str, Any]
+
+PROTOCOL = 1
+MOST = 1 << 20
+"""Bytes of JSON in one frame."""
+QUEUED = 128
+"""Frames that wait for a client that does not read, before it is disconnected."""
+RUN_DIRECTORY = "/run/corolistener"
+CLIENT, ADMIN = "client", "admin"
+"""File names of the two sockets, in the run directory."""
+
+VERBS = {
+    "status": CLIENT,
+    "config-push": ADMIN,
+    "config-revert": ADMIN,
+    "node-add": ADMIN,
+    "node-edit": ADMIN,
+    "node-remove": ADMIN,
+    "fence-confirm": ADMIN,
+    "panic": ADMIN,
+    "recover": ADMIN,
+    "join-token": ADMIN,
+    "prepare-restart": ADMIN,
+    "journal-dump": ADMIN,
+}
+"""The socket each verb needs; what CLIENT allows, ADMIN allows too."""
+PROGRESS = {
+    "offered": ("version",),
+    "stored": ("node", "members"),
+    "not-stored": ("node", "members", "why"),
+}
+"""Progress of a transaction of corosync.conf: codes and their fields. `members` is how many have to store it."""
+
+LENGTH = struct.Struct(">I")
+
+
+class FrameError(CorolistenerError):
+    """Bytes that are no frame: whoever sent them does not speak this protocol."""
+
+
+def encode(frame: Mapping[str, Any]) -> bytes:
+    """The bytes of a frame. Raises FrameError if it is longer than MOST."""
+    body = json.dumps(frame, separators=(",", ":")).encode()
+    if len(body) > MOST:
+        raise FrameError(f"a frame of {len(body)} bytes; at most {MOST} are allowed")
+    return LENGTH.pack(len(body)) + body
+
+
+class Decoder:
+    """The bytes of one connection, in pieces of any size, to frames."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that `data` completes, to be taken to the end. Raises FrameError at the first that is none."""
+        self._held += data
+        while len(self._held) >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._held)
+            if size > MOST:
+                raise FrameError(f"a frame of {size} bytes is announced; at most {MOST} are allowed")
+            end = LENGTH.size + size
+            if len(self._held) < end:
+                return
+            body = bytes(self._held[LENGTH.size : end])
+            del self._held[:end]
+            yield _object(body)
+
+
+def _object(body: bytes) -> Frame:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise FrameError(f"JSON, but a {type(value).__name__} instead of an object")
+    return value
+
+
+def request_of(frame: Frame) -> tuple[int, str, Frame]:
+    """(id, verb, args) of a request. Raises FrameError if one is missing or of another type; judges no verb."""
+    number, verb, args = frame.get("id"), frame.get("verb"), frame.get("args", {})
+    if type(number) is not int or not 0 <= number < 2**53:
+        raise FrameError("a request without a whole number as id")
+    if not isinstance(verb, str):
+        raise FrameError("a request without a verb")
+    if not isinstance(args, dict):
+        raise FrameError("a request whose args are no object")
+    return number, verb, args

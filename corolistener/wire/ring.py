@@ -1,0 +1,94 @@
+"""Ring messages: two bytes of magic, the protocol version, the type, then msgpack.
+
+Unknown fields are ignored, missing ones take their default, so versions may be mixed; an unknown type, a wrong field or a
+truncated text is a PeerError and never anything else. The numbers of the types are for ever.
+"""
+
+import msgspec
+
+from corolistener.core import messages as m
+from corolistener.errors import PeerError
+from corolistener.ids import NodeId
+
+MAGIC = b"CL"
+VERSION = 1
+MOST = 1_000_000
+"""Bytes; CPG takes about 1 MiB in one message."""
+
+TYPES: dict[int, type[m.Message]] = {
+    1: m.Hello,
+    2: m.Heartbeat,
+    3: m.Released,
+    4: m.Absent,
+    5: m.Farewell,
+    6: m.Verdict,
+    8: m.Refused,
+    9: m.Offer,
+    10: m.Wanted,
+    11: m.Text,
+    12: m.Stored,
+    13: m.Unstored,
+    14: m.Committed,
+    15: m.Withdrawn,
+    16: m.Inventory,
+    17: m.Chapter,
+    18: m.Entries,
+    19: m.Confirm,
+    20: m.Alarm,
+}
+PROPOSED = 7
+CHANGES: dict[int, type[m.Change]] = {
+    1: m.PushText,
+    2: m.RevertTo,
+    3: m.AddNode,
+    4: m.EditNode,
+    5: m.RemoveNode,
+    6: m.SetPriorities,
+    7: m.Restamp,
+}
+_NUMBERS = {cls: number for number, cls in TYPES.items()}
+_CHANGE_NUMBERS = {cls: number for number, cls in CHANGES.items()}
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in TYPES.items()}
+_CHANGE_DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in CHANGES.items()}
+_PROPOSAL = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
+
+
+def encode(message: m.Message) -> bytes:
+    """The bytes of one message. Raises PeerError where it is longer than the ring takes."""
+    if isinstance(message, m.Proposed):
+        number = PROPOSED
+        kind = _CHANGE_NUMBERS[type(message.change)]
+        body = _ENCODER.encode((message.request, kind, msgspec.Raw(_ENCODER.encode(message.change))))
+    else:
+        number = _NUMBERS[type(message)]
+        body = _ENCODER.encode(message)
+    if len(body) > MOST:
+        raise PeerError(0, f"{type(message).__name__} of {len(body)} bytes is longer than {MOST}")
+    return MAGIC + bytes((VERSION, number)) + body
+
+
+def decode(data: bytes, sender: NodeId) -> m.Message:
+    """The message in `data`. Raises PeerError for anything that is none."""
+    if len(data) < 4 or data[:2] != MAGIC:
+        raise PeerError(sender, f"not a message of ours ({len(data)} bytes)")
+    if data[2] != VERSION:
+        raise PeerError(sender, f"protocol version {data[2]}, this is {VERSION}")
+    try:
+        if data[3] == PROPOSED:
+            return _proposed(data[4:])
+        decoder = _DECODERS.get(data[3])
+        if decoder is None:
+            raise PeerError(sender, f"message type {data[3]} is unknown")
+        message: m.Message = decoder.decode(data[4:])
+        return message
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
+        raise PeerError(sender, f"message type {data[3]}: {error}") from None
+
+
+def _proposed(body: bytes) -> m.Proposed:
+    request, kind, raw = _PROPOSAL.decode(body)
+    decoder = _CHANGE_DECODERS.get(kind)
+    if decoder is None:
+        raise ValueError(f"change type {kind} is unknown")
+    return m.Proposed(request, decoder.decode(raw))

@@ -1,0 +1,3 @@
+from setuptools import setup
+
+setup(cffi_modules=["corolistener/corosync/build.py:" + lib for lib in ("cpg", "quorum", "votequorum", "cmap", "cfg")])

@@ -1,0 +1,249 @@
+"""`check`: what is a mistake, and that all of them are said."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from daemon.serving import Told
+
+from corolistener.cli import check
+from corolistener.cli.check import Finding, Found
+from corolistener.core.config import CloudAddress
+from corolistener.coroconf.facts import read_facts
+from corolistener.coroconf.tree import parse
+from corolistener.corosync.errors import LibraryUnavailable, NotExist
+from corolistener.daemon.settings import Cluster, Fencing, Locks, Service, Settings
+
+from .conftest import Type
+
+CONF = """\
+totem {
+	version: 2
+	config_version: 3
+	cluster_name: VMmanager
+	token: 1000
+}
+quorum {
+	provider: corosync_votequorum
+}
+nodelist {
+	node {
+		ring0_addr: 127.0.0.1
+		nodeid: 2
+		name: a
+		prio: 99
+	}
+	node {
+		ring0_addr: 203.0.113.4
+		nodeid: 4
+		name: b
+	}
+	node {
+		ring0_addr: 203.0.113.8
+		nodeid: 8
+		name: c
+	}
+}
+"""
+
+
+class Map:
+    """As much of a Cmap as the check asks for."""
+
+    def __init__(self, values: dict[str, object]) -> None:
+        self.values = values
+
+    def get(self, key: str) -> object:
+        if key not in self.values:
+            raise NotExist("cmap_get", 12)
+        return self.values[key]
+
+    def keys(self, prefix: str) -> list[str]:
+        return sorted(key for key in self.values if key.startswith(prefix))
+
+
+def members(*versions: int) -> Map:
+    values: dict[str, object] = {}
+    for node, version in enumerate(versions, 1):
+        values |= {f"runtime.members.{node}.status": "joined", f"runtime.members.{node}.config_version": version}
+    return Map(values)
+
+
+def found(settings: Settings | None = None, cmap: Map | None = None, conf: str = CONF) -> Found:
+    document = parse(conf.encode())
+    return Found(settings or Settings(), document, read_facts(document), cmap)  # type: ignore[arg-type]
+
+
+def levels(findings: object) -> list[str]:
+    return [finding.level for finding in findings]  # type: ignore[attr-defined]
+
+
+def test_bad_settings_are_all_said_and_exit_1(typed: Type, root: Path) -> None:
+    (root / "corolistener.toml").write_text("[cloud]\nip = 3\nmask = 99.5\n[clod]\n")
+    got = typed("check")
+    assert got.status == 1
+    assert [line.split(": ")[0] for line in got.out.splitlines()] == ["error    settings"] * 3 + ["warning  settings"]
+    assert ":2: cloud.ip" in got.out
+    assert ":3: cloud.mask" in got.out
+
+
+def test_json_has_the_same_lines(typed: Type, root: Path) -> None:
+    (root / "corolistener.toml").write_text("[cloud]\nip = 3\n")
+    facts = json.loads(typed("check", "--json").out)
+    assert facts[0]["level"] == "error"
+    assert (facts[0]["topic"], facts[0]["line"]) == ("settings", 2)
+
+
+def test_corosync_conf_is_judged_line_by_line(typed: Type, root: Path) -> None:
+    """The seed's own sample: what corosync 3 refuses or ignores in it."""
+    (root / "corosync.conf").write_text(
+        "totem {\n\tinterface {\n\t\tbindnetaddr: 10.0.0.1\n\t}\n}\n" + CONF[CONF.index("nodelist") :]
+    )
+    out = typed("check").out
+    assert f"error    corosync.conf: {root}/corosync.conf:1: " in out
+    assert "quorum.provider is missing" in out
+    assert f"{root}/corosync.conf:3: " in out
+
+
+def test_a_corosync_conf_that_does_not_parse(typed: Type, root: Path) -> None:
+    (root / "corosync.conf").write_text("totem {\n")
+    got = typed("check")
+    assert got.status == 1
+    assert f"error    corosync.conf: {root}/corosync.conf:" in got.out
+
+
+def test_everything_is_looked_at_even_without_corosync(typed: Type, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody:
+        def __init__(self) -> None:
+            raise LibraryUnavailable("cmap_initialize", 2)
+
+    monkeypatch.setattr(check, "Cmap", Nobody)
+    (root / "corosync.conf").write_text(CONF)
+    got = typed("check")
+    topics = {line[9:].split(":")[0] for line in got.out.splitlines()}
+    expected = {"settings", "corosync.conf", "corosync", "node", "lease", "service", "locks", "key", "drop-in", "clock"}
+    assert expected <= topics
+    assert "timers of corosync.conf" in got.out
+    assert got.status == 1
+
+
+def test_this_node_is_found_by_its_address() -> None:
+    [finding] = check._node(found())
+    assert str(finding) == "ok       node: this is node 2, 127.0.0.1, priority 99"
+    [finding] = check._node(found(conf=CONF.replace("127.0.0.1", "203.0.113.2")))
+    assert finding.level == "error"
+    assert "(203.0.113.2, 203.0.113.4, 203.0.113.8)" in finding.text
+
+
+def test_corosync_may_not_run_as_another_node() -> None:
+    assert levels(check._node(found(cmap=Map({"runtime.votequorum.this_node_id": 4})))) == ["ok", "error"]
+    assert levels(check._node(found(cmap=Map({"runtime.votequorum.this_node_id": 2})))) == ["ok"]
+
+
+@pytest.mark.parametrize(("cmap", "level"), [(members(3, 3, 3), "ok"), (members(3, 3, 2), "error"), (members(4, 4), "warning")])
+def test_all_nodes_run_with_the_version_of_the_file(cmap: Map, level: str) -> None:
+    assert levels(check._versions(found(cmap=cmap))) == [level]
+
+
+def test_who_has_left_does_not_count() -> None:
+    cmap = members(3, 2)
+    cmap.values["runtime.members.2.status"] = "left"
+    assert levels(check._versions(found(cmap=cmap))) == ["ok"]
+
+
+def test_the_sums_with_corosyncs_timers() -> None:
+    # safety.md's own example.
+    cmap = Map({"runtime.config.totem.token": 1650, "runtime.config.totem.consensus": 1980})
+    texts = [finding.text for finding in check._times(found(cmap=cmap))]
+    assert texts[0].startswith("5130 ms (token 1650 + consensus 1980 + 2 * heartbeat 500 + 500, timers of corosync)")
+    assert "after 7130 ms" in texts[1]
+    assert "after 18130 ms" in texts[2]
+
+
+def test_the_sums_with_the_files_timers() -> None:
+    assert next(check._times(found())).text.startswith("5130 ms (token 1650 + consensus 1980")
+
+
+def test_a_lease_that_is_too_short_is_an_error() -> None:
+    [finding] = check._times(found(Settings(path="/x.toml", fencing=Fencing(lease_ms=3000), lines={"fencing.lease_ms": 7})))
+    assert (finding.level, finding.path, finding.line) == ("error", "/x.toml", 7)
+
+
+def test_the_device_of_the_cloud_ip() -> None:
+    assert levels(check._address(found(Settings(address=CloudAddress("10.0.0.1", 24, "lo"))))) == ["ok"]
+    assert levels(check._address(found(Settings(address=CloudAddress("10.0.0.1", 24, "no-such-dev"))))) == ["error"]
+    assert levels(check._address(found())) == []
+
+
+def test_the_programs_of_the_service(tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.touch(0o644)
+    assert levels(check._service(found(Settings(service=Service(hook=str(hook)))))) == ["error"]
+    hook.chmod(0o755)
+    assert levels(check._service(found(Settings(service=Service(hook=str(hook), moved=str(tmp_path)))))) == ["ok", "error"]
+    assert levels(check._service(found(Settings(service=Service(hook=str(hook), unit="x.service"))))) == ["ok", "ok"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory of root's")
+@pytest.mark.parametrize(
+    ("mode", "owner", "level"),
+    [(0o755, 0, "ok"), (0o1777, 0, "ok"), (0o777, 0, "error"), (0o775, 0, "error"), (0o755, 65534, "error")],
+)
+def test_a_lock_directory_is_safe_if_nobody_else_can_rename_there(tmp_path: Path, mode: int, owner: int, level: str) -> None:
+    tmp_path.chmod(mode)
+    os.chown(tmp_path, owner, owner)
+    assert levels(check._locks(found(Settings(locks=Locks(str(tmp_path)))))) == [level]
+
+
+def test_a_lock_directory_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert levels(check._locks(found(Settings(locks=Locks(str(tmp_path / "none")))))) == ["error"]
+    assert levels(check._locks(found(Settings(locks=Locks(str(tmp_path / "file")))))) == ["error"]
+
+
+def test_the_key_must_be_there_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "AUTHKEY", tmp_path / "authkey")
+    settings = Settings(cluster=Cluster(key_file=str(tmp_path / "key")))
+    assert levels(check._key(found(settings))) == ["error"]
+    (tmp_path / "authkey").write_bytes(b"x" * 128)
+    (tmp_path / "authkey").chmod(0o400)
+    assert [str(finding) for finding in check._key(found(settings))] == [f"ok       key: {tmp_path}/authkey"]
+    (tmp_path / "key").write_bytes(b"x" * 32)
+    (tmp_path / "key").chmod(0o644)
+    assert levels(check._key(found(settings))) == ["error"]
+
+
+def test_the_drop_in_of_corosync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "UNIT_DIRECTORIES", (str(tmp_path),))
+    assert levels(check._drop_in(found())) == ["warning"]
+    (tmp_path / "corosync.service.d").mkdir()
+    (tmp_path / "corosync.service.d" / "other.conf").write_text("[Service]\nNice=1\n")
+    assert levels(check._drop_in(found())) == ["warning"]
+    shipped = Path(__file__).parents[2] / "conf/corosync.service.d/corolistener.conf"
+    (tmp_path / "corosync.service.d" / "corolistener.conf").write_text(shipped.read_text())
+    assert levels(check._drop_in(found())) == ["ok"]
+
+
+def test_a_file_from_the_future(tmp_path: Path) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.touch()
+    settings = Settings(cluster=Cluster(corosync_conf=str(conf)))
+    assert levels(check._clock(found(settings))) == ["ok"]
+    os.utime(conf, (time.time() + 3600, time.time() + 3600))
+    [finding] = check._clock(found(settings))
+    assert (finding.level, finding.path) == ("warning", str(conf))
+
+
+def test_the_daemon_is_asked(typed: Type, daemon: Told, root: Path) -> None:
+    (root / "corosync.conf").write_text(CONF)
+    assert "ok       daemon: it runs, version 0.1.0, role master" in typed("check").out
+    daemon.reply = {**daemon.reply, "mode": "broken"}
+    assert "error    daemon: " in typed("check").out
+
+
+def test_a_line_of_a_finding() -> None:
+    assert str(Finding("error", "key", "none", "/k")) == "error    key: /k: none"
+    assert str(Finding("ok", "a", "b")) == "ok       a: b"
+    assert str(Finding("warning", "a", "b", "/f", 3)) == "warning  a: /f:3: b"

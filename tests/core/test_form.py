@@ -1,0 +1,143 @@
+"""The line as it is formed from Hellos: who was left behind, who is disallowed, which file counts, who may be serving."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ring_messages import MESSAGES
+
+from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.group import form
+from corolistener.core.messages import Committed, Hello
+from corolistener.core.view import Epoch, RingId
+from corolistener.ids import NodeId
+
+RING = RingId(16, NodeId(1))
+OLD, NEW = ConfigId(1, "a"), ConfigId(2, "b")
+TABLE = (NodeEntry(NodeId(1), priority=5),)
+BASE = Hello(RING, (NodeId(1), NodeId(2), NodeId(3)), "boot", "run", Epoch(12, 1), OLD, OLD, TABLE, master=NodeId(1))
+
+
+def hellos(**changed: Hello) -> dict[NodeId, Hello]:
+    """Three Hellos of nodes that were together all the time, but for the ones given as n1, n2, n3."""
+    return {NodeId(n): changed.get(f"n{n}", BASE) for n in (1, 2, 3)}
+
+
+def nodes(*numbers: int) -> frozenset[NodeId]:
+    return frozenset(map(NodeId, numbers))
+
+
+def disallowed(said: dict[NodeId, Hello]) -> frozenset[NodeId]:
+    return frozenset(node for node, peer in form(said, RING).peers.items() if peer.disallowed)
+
+
+def test_together_all_the_time() -> None:
+    formed = form(hellos(), RING)
+    assert set(formed.peers) == nodes(1, 2, 3)
+    assert (formed.agreed, formed.nodes, formed.master) == (OLD, TABLE, 1)
+    assert not formed.left_behind
+    assert formed.epoch == Epoch(16, 0)
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_the_step_rises_within_a_ring(step: int) -> None:
+    assert form(hellos(n2=replace(BASE, epoch=Epoch(16, step))), RING).epoch == Epoch(16, step + 1)
+
+
+BEHIND = replace(BASE, epoch=Epoch(8, 0))
+
+
+@pytest.mark.parametrize(
+    ("hello", "shut_out"),
+    [
+        (BEHIND, False),
+        (replace(BEHIND, dirty=True), True),
+        (replace(BEHIND, holding=True), True),
+        (replace(BASE, lapsed=True), False),
+        (replace(BASE, lapsed=True, dirty=True), True),
+        (replace(BASE, holding=True), False),
+        (replace(BASE, dirty=True), False),
+        (replace(BASE, disallowed=True), True),
+        (replace(BASE, epoch=Epoch()), False),
+        (replace(BASE, epoch=Epoch(), holding=True), True),
+    ],
+)
+def test_who_was_left_behind_with_duties_is_disallowed(hello: Hello, shut_out: bool) -> None:
+    assert disallowed(hellos(n3=hello)) == (nodes(3) if shut_out else nodes())
+
+
+def test_whose_daemon_was_restarted_was_not_left_behind() -> None:
+    waiting = replace(BASE, pending=(NodeId(3),))
+    said = hellos(n1=waiting, n2=waiting, n3=replace(BASE, epoch=Epoch(), holding=True))
+    assert disallowed(said) == nodes()
+    assert form(said, RING).claims == nodes(3)
+    assert form(said, RING).pending == nodes()
+
+
+def test_a_higher_step_of_the_same_ring_is_newer() -> None:
+    said = hellos(n1=replace(BASE, epoch=Epoch(12, 2)), n2=replace(BASE, epoch=Epoch(12, 2)), n3=replace(BASE, holding=True))
+    assert disallowed(said) == nodes(3)
+
+
+def test_where_all_lapsed_nobody_was_left_behind() -> None:
+    lapsed = replace(BASE, lapsed=True, dirty=True)
+    assert disallowed(hellos(n1=lapsed, n2=lapsed, n3=lapsed)) == nodes()
+
+
+def test_where_all_would_be_disallowed_the_newest_are_not() -> None:
+    out = replace(BASE, disallowed=True)
+    said = hellos(n1=out, n2=out, n3=replace(BEHIND, dirty=True))
+    assert disallowed(said) == nodes(3)
+
+
+def test_the_file_of_the_newest_counts_and_among_them_the_highest_version() -> None:
+    newer = replace(BASE, agreed=NEW, nodes=())
+    assert form(hellos(n2=newer), RING).agreed == NEW
+    assert form(hellos(n2=newer), RING).nodes == ()
+    assert form(hellos(n2=replace(newer, epoch=Epoch(8, 0))), RING).agreed == OLD
+
+
+def test_of_two_files_with_one_version_the_lowest_nodes_counts() -> None:
+    other = ConfigId(1, "other")
+    assert form(hellos(n1=replace(BASE, agreed=other)), RING).agreed == other
+    assert form(hellos(n2=replace(BASE, agreed=other)), RING).agreed == OLD
+
+
+def test_what_was_committed_while_they_spoke_counts() -> None:
+    formed = form(hellos(), RING, Committed(NEW, OLD, ()))
+    assert (formed.agreed, formed.nodes) == (NEW, ())
+    assert form(hellos(n1=replace(BASE, agreed=ConfigId(3, "c"))), RING, Committed(NEW, OLD, ())).agreed == ConfigId(3, "c")
+
+
+def test_claims_are_those_who_hold_and_those_out_of_sight() -> None:
+    said = hellos(n1=replace(BASE, holding=True, claims=nodes_of(2, 7)), n2=replace(BASE, claims=nodes_of(8)))
+    assert form(said, RING).claims == nodes(1, 7, 8)
+
+
+def nodes_of(*numbers: int) -> tuple[NodeId, ...]:
+    return tuple(map(NodeId, numbers))
+
+
+def test_who_holds_vouches_like_who_remembers() -> None:
+    fresh = replace(BASE, epoch=Epoch())
+    assert form(hellos(n1=fresh, n2=fresh, n3=fresh), RING).remembering == nodes()
+    assert form(hellos(n1=replace(fresh, holding=True), n2=fresh), RING).remembering == nodes(1, 3)
+
+
+def test_a_database_that_one_knows_of_is_everybodys() -> None:
+    assert not form(hellos(), RING).database
+    assert form(hellos(n3=replace(BASE, database=True)), RING).database
+    assert not form(hellos(n3=replace(BEHIND, database=True)), RING).database
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(MESSAGES[Hello], min_size=1, max_size=4))
+def test_the_order_of_speaking_does_not_matter_and_somebody_is_always_allowed(said: list[Hello]) -> None:
+    by_node = {NodeId(n): hello for n, hello in enumerate(said, 1)}
+    formed = form(by_node, RING)
+    for order in permutations(by_node):
+        assert form({node: by_node[node] for node in order}, RING) == formed
+    assert not all(peer.disallowed for peer in formed.peers.values())
+    assert not formed.pending & set(by_node)

@@ -1,0 +1,1 @@
+"""The effects against the real world: kernel, file system, processes."""

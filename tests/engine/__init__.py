@@ -1,0 +1,1 @@
+"""The engine: lanes, pump and journal, driven by hand."""

@@ -1,0 +1,1 @@
+"""Truth tables of the pure decisions: one text file each, read by one small test."""
