@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from corolistener.core import messages as m
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import ConfigId, NodeEntry, ProofKind
-from corolistener.core.ledger import Known, Panic, Placed, Proven, Rows, Version
+from corolistener.core.ledger import Excused, Known, Panic, Placed, Proven, Rows, Version
 from corolistener.core.view import Epoch, RingId
 from corolistener.ids import NodeId, VmName
 
@@ -34,6 +34,7 @@ _vms = st.builds(
     _words,
     _words,
     st.none() | st.frozensets(_few_ids, max_size=3),
+    _text,
 )
 _capacities = st.builds(Capacity, _ids, _counts, _counts, _words, st.integers(0, 100), _counts, st.none() | _counts)
 VERSIONS = st.builds(Version, _counts, _counts, _counts, _text)
@@ -46,7 +47,8 @@ def _unique(rows: st.SearchStrategy[Any], key: Any) -> st.SearchStrategy[Any]:
 ROWS = st.builds(
     Rows,
     placed=_unique(
-        st.builds(Placed, _vms, _few_ids, _counts, st.just(NodeId(0)) | _few_ids, st.booleans(), _text), lambda row: row.vm.name
+        st.builds(Placed, _vms, _few_ids, _counts, st.just(NodeId(0)) | _few_ids, st.booleans(), _text, st.booleans(), _nodes),
+        lambda row: row.vm.name,
     ),
     known=_unique(st.builds(Known, _few_ids, _text, _counts, _counts, _counts), lambda row: row.node),
     proven=_unique(st.builds(Proven, _few_ids, _text, st.sampled_from(ProofKind), _text), lambda row: row.node),
@@ -54,9 +56,29 @@ ROWS = st.builds(
     voided=_unique(_few_ids, None),
     panic=st.none() | st.builds(Panic, _text, _text, _text),
     calm=st.booleans(),
+    excused=_unique(st.builds(Excused, _few_ids, st.booleans(), _text, _text), lambda row: row.node),
+    recalled=_unique(_few_ids, None),
 )
 _reports = st.builds(m.Report, _vms, st.none() | st.sampled_from(m.VmState), _counts, st.booleans())
-_inventories = st.builds(m.Inventory, _unique(_reports, None), _unique(_names, None), _unique(_names, None), st.booleans())
+_troubles = st.builds(m.Trouble, _names, _text, st.booleans())
+_inventories = st.builds(m.Inventory, _unique(_reports, None), _unique(_names, None), _unique(_troubles, None), st.booleans())
+_wishes = st.builds(
+    m.Wishes,
+    st.none() | _counts,
+    st.none() | _counts,
+    st.none() | _words,
+    st.none() | _words,
+    st.none() | st.frozensets(_few_ids, max_size=3),
+    st.none() | st.booleans(),
+)
+_orders = st.one_of(
+    st.builds(m.StartOrder, _names, _ids),
+    st.builds(m.StopOrder, _names, st.booleans()),
+    st.builds(m.MoveOrder, _names, _ids, st.booleans()),
+    st.builds(m.WishOrder, _names, _wishes),
+    st.builds(m.ExcuseOrder, _ids, st.booleans(), st.booleans()),
+    st.builds(m.FenceOrder, _ids),
+)
 _changes = st.one_of(
     st.builds(m.PushText, _bytes),
     st.builds(m.RevertTo, _counts),
@@ -105,6 +127,10 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     m.Alarm: st.builds(m.Alarm, st.booleans(), _text, _text),
     m.Verdict: st.builds(m.Verdict, _ids, _text),
     m.Proposed: st.builds(m.Proposed, _counts, _changes),
+    m.Ordered: st.builds(m.Ordered, _counts, _orders, _text),
+    m.Granted: st.builds(m.Granted, _ids, _counts, _ids),
+    m.Definition: st.builds(m.Definition, _names, _text, _bytes),
+    m.Lacking: st.builds(m.Lacking, _ids, st.lists(st.tuples(_names, _text), max_size=4).map(tuple)),
     m.Refused: st.builds(m.Refused, _ids, _counts, _text, _text),
     m.Offer: st.builds(m.Offer, _configs, _configs, _text, st.lists(_entries, max_size=4).map(tuple), _ids, _counts),
     m.Wanted: st.builds(m.Wanted, _configs, _ids),

@@ -17,7 +17,7 @@ from typing import Literal
 from corolistener.core.capacity import Vm
 from corolistener.core.config import CloudAddress, ConfigId
 from corolistener.core.ledger import Rows, Version
-from corolistener.core.messages import Change, Message
+from corolistener.core.messages import Change, Message, Wishes
 from corolistener.core.notes import Note
 from corolistener.core.view import RingId
 from corolistener.ids import Instant, NodeId, Ticket, VmName
@@ -268,6 +268,55 @@ class MarkVm:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateVm:
+    """Move a running copy to the hypervisor at `address`, live. Lane `vm:NAME`. Where it ended is what both sides report."""
+
+    ticket: Ticket
+    name: VmName
+    to: NodeId
+    address: str
+    until: Until
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ShutDownVm:
+    """Ask a VM's own system to shut down; done when it has been asked. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    name: VmName
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class EditVm:
+    """Write an administrator's wishes into the definition of a VM that is here. Lane `vm:NAME`."""
+
+    ticket: Ticket
+    name: VmName
+    wishes: Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepDefinition:
+    """Write a VM's definition to disk, so that a loss of power leaves it. Lane `store`."""
+
+    ticket: Ticket
+    name: VmName
+    definition: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDefinition:
+    """Read a kept definition, to tell it to another node; ends with its text. Lane `store`."""
+
+    ticket: Ticket
+    name: VmName
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fence:
     """Make sure by its fence agent that a lost node is off. Lane `fence:NODE`."""
 
@@ -330,6 +379,11 @@ TicketedAction = (
     | SuspendVm
     | StopVm
     | MarkVm
+    | MigrateVm
+    | ShutDownVm
+    | EditVm
+    | KeepDefinition
+    | ReadDefinition
     | Fence
     | FeedWatchdog
     | DisarmWatchdog
@@ -351,9 +405,9 @@ def family_of(action: TicketedAction) -> Family:
             return "service"
         case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig() | ReloadConfig():
             return "config"
-        case Record():
+        case Record() | KeepDefinition() | ReadDefinition():
             return "store"
-        case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm():
+        case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
             return "vm"
         case Fence():
             return "fence"
@@ -366,7 +420,7 @@ def lane_of(action: TicketedAction) -> str:
     match action:
         case StartVm():
             return f"vm:{action.vm.name}"
-        case ResumeVm() | SuspendVm() | StopVm() | MarkVm():
+        case ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
             return f"vm:{action.name}"
         case Fence():
             return f"fence:{action.node}"

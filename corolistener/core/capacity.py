@@ -35,7 +35,8 @@ class Vm:
     """A VM as the planner sees it. Higher `priority` is placed first, lower `start_order` started first.
 
     `storages` have to be reached from its node. It shares its node with every member of the groups in `together` and with
-    no other member of the groups in `apart`. `nodes` are those it may run on, None for any.
+    no other member of the groups in `apart`. `nodes` are those it may run on, None for any. `definition` is the SHA-256 of the
+    text that a hypervisor starts it from.
     """
 
     name: VmName
@@ -47,6 +48,7 @@ class Vm:
     together: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
     nodes: frozenset[NodeId] | None = None
+    definition: str = ""
 
 
 class Obstacle(Enum):

@@ -115,7 +115,7 @@ def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
     if not any(copies[name].state is None and rows[name].node == s.me for name in wanted):
         return frozenset()
     there = {each.vm.name: each for node in s.group.present for each in s.group.peers[node].inventory.copies}
-    failing = {name for node in s.group.present for name in s.group.peers[node].inventory.failing}
+    failing = {each.name for node in s.group.present for each in s.group.peers[node].inventory.troubles}
     placed = [row for row in rows.values() if _wanted(row) and row.node in s.group.present and row.vm.name not in failing]
     idle = [Placement(row.vm, row.node) for row in placed if row.vm.name not in there]
     busy = [

@@ -7,7 +7,7 @@ from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.ledger import Placed
-from corolistener.core.messages import Inventory, Report, VmState
+from corolistener.core.messages import Inventory, Report, Trouble, VmState
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 
@@ -50,6 +50,8 @@ class Copy:
     started: int = 0
     failures: int = 0
     retry_at: Instant = Instant(0)
+    why: str = ""
+    given_up: bool = False
 
     @property
     def risky(self) -> bool:
@@ -63,8 +65,8 @@ class Copy:
 
     @property
     def failing(self) -> bool:
-        """It could not be made to run, and is tried again."""
-        return bool(self.failures) and self.deed in (Deed.START, Deed.RESUME)
+        """It cannot be kept running here: it is tried again, or given up."""
+        return self.given_up or (bool(self.failures) and self.deed in (Deed.START, Deed.RESUME))
 
     @property
     def idle(self) -> bool:
@@ -197,9 +199,7 @@ class Copies:
         return Inventory(
             copies=tuple(Report(each.vm, None if each.doubt else each.state, each.generation, each.stray) for each in copies),
             ended=tuple(sorted(name for name, copy in self.vms.items() if copy.ended)),
-            failing=tuple(
-                sorted(name for name, copy in self.vms.items() if copy.failures and copy.deed in (Deed.START, Deed.RESUME))
-            ),
+            troubles=tuple(Trouble(name, copy.why, copy.given_up) for name, copy in sorted(self.vms.items()) if copy.failing),
             complete=self.known,
         )
 

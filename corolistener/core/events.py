@@ -7,7 +7,7 @@ from corolistener.core.actions import Lock
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Cluster, Config
 from corolistener.core.ledger import Rows, Version
-from corolistener.core.messages import Change, Message, VmState
+from corolistener.core.messages import Change, Message, Order, VmState
 from corolistener.core.view import RingId
 from corolistener.ids import NodeId, Ticket, VmName
 
@@ -198,6 +198,22 @@ class CopyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Defined:
+    """The hypervisor has this text for a VM that it runs; `definition` is its SHA-256."""
+
+    name: VmName
+    definition: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """The definitions that this node's disk has, by VM and SHA-256: said once, with `Recalled`."""
+
+    definitions: tuple[tuple[VmName, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HypervisorLost:
     """The hypervisor does not answer: what its VMs do is in doubt."""
 
@@ -216,6 +232,15 @@ class ConfirmAsked:
     request: int
     node: NodeId
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAsked:
+    """An operator, `by`, asks at this node for something about VMs or nodes."""
+
+    request: int
+    order: Order
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +279,12 @@ Event = (
     | Recalled
     | Listed
     | CopyChanged
+    | Defined
+    | Shelved
     | HypervisorLost
     | Armed
     | ConfirmAsked
     | AlarmAsked
+    | OrderAsked
     | TimePassed
 )

@@ -37,8 +37,9 @@ class Version:
 class Placed:
     """`vm` belongs on `node`. `generation` rises whenever it is to be started anew.
 
-    `to`: it migrates there and counts as on both nodes until that has ended; NOBODY otherwise. `on` False: its user has
-    shut it down, so it is not owed. `frozen`: why nothing is decided about it; '' otherwise.
+    `to`: it goes there, `live` or by being shut down here first, and counts as on both nodes until that has ended; NOBODY
+    otherwise. `on` False: its user has shut it down, so it is not owed. `frozen`: why nothing is decided about it; ''
+    otherwise. `tried`: the nodes that could not keep it running since somebody last asked for it.
     """
 
     vm: Vm
@@ -47,6 +48,8 @@ class Placed:
     to: NodeId = NOBODY
     on: bool = True
     frozen: str = ""
+    live: bool = True
+    tried: tuple[NodeId, ...] = ()
 
     @property
     def holders(self) -> tuple[NodeId, ...]:
@@ -79,6 +82,19 @@ class Proven:
 
 
 @dataclass(frozen=True, slots=True)
+class Excused:
+    """A node is given no VMs; `drained`: those that it has are moved off. `by`: who said so.
+
+    `incarnation`: it is only as long as this process leaves; '' until somebody takes it back.
+    """
+
+    node: NodeId
+    drained: bool = False
+    by: str = ""
+    incarnation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Panic:
     """Nothing is decided about VMs until a human says so."""
 
@@ -89,7 +105,8 @@ class Panic:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A change of the ledger, or all of it: rows replace those of the same VM or node. `calm` ends a panic."""
+    """A change of the ledger, or all of it: rows replace those of the same VM or node. `voided` proofs and `recalled` excuses
+    are no more; `calm` ends a panic."""
 
     placed: tuple[Placed, ...] = ()
     known: tuple[Known, ...] = ()
@@ -98,6 +115,8 @@ class Rows:
     voided: tuple[NodeId, ...] = ()
     panic: Panic | None = None
     calm: bool = False
+    excused: tuple[Excused, ...] = ()
+    recalled: tuple[NodeId, ...] = ()
 
     def __bool__(self) -> bool:
         return self != EMPTY
@@ -105,13 +124,20 @@ class Rows:
     def __add__(self, later: "Rows") -> "Rows":
         """Both, the later one winning: what one write stores for several changes."""
         ledger = Ledger()
-        gone, voided = set(self.forgotten), set(self.voided)
+        gone, voided, recalled = set(self.forgotten), set(self.voided), set(self.recalled)
         for rows in (self, later):
             ledger.take(rows)
             gone = (gone | set(rows.forgotten)) - {each.vm.name for each in rows.placed}
             voided = (voided | set(rows.voided)) - {each.node for each in rows.proven}
+            recalled = (recalled | set(rows.recalled)) - {each.node for each in rows.excused}
         calm = later.calm or (self.calm and later.panic is None)
-        return replace(ledger.rows(), forgotten=tuple(sorted(gone)), voided=tuple(sorted(voided)), calm=calm)
+        return replace(
+            ledger.rows(),
+            forgotten=tuple(sorted(gone)),
+            voided=tuple(sorted(voided)),
+            recalled=tuple(sorted(recalled)),
+            calm=calm,
+        )
 
 
 EMPTY = Rows()
@@ -119,7 +145,8 @@ EMPTY = Rows()
 
 @dataclass(slots=True)
 class Ledger:
-    """The content: placements by VM, what is known and proven by node, and the panic, if any. Its version is kept beside it.
+    """The content: placements by VM, what is known, proven and excused by node, and the panic, if any. Its version is kept
+    beside it.
 
     `at` and `frozen` are indices: the VMs that may have their memory on each node, and those that are frozen.
     """
@@ -128,6 +155,7 @@ class Ledger:
     known: dict[NodeId, Known] = field(default_factory=dict)
     proofs: dict[NodeId, Proven] = field(default_factory=dict)
     panic: Panic | None = None
+    excused: dict[NodeId, Excused] = field(default_factory=dict)
     at: dict[NodeId, set[VmName]] = field(default_factory=dict, compare=False)
     frozen: set[VmName] = field(default_factory=set, compare=False)
 
@@ -140,6 +168,9 @@ class Ledger:
                 self.at[node].discard(name)
         for node in rows.voided:
             self.proofs.pop(node, None)
+        for node in rows.recalled:
+            self.excused.pop(node, None)
+        self.excused.update({each.node: each for each in rows.excused})
         self.known.update({each.node: each for each in rows.known})
         self.proofs.update({each.node: each for each in rows.proven})
         for each in rows.placed:
@@ -158,6 +189,7 @@ class Ledger:
             known=tuple(self.known[node] for node in sorted(self.known)),
             proven=tuple(self.proofs[node] for node in sorted(self.proofs)),
             panic=self.panic,
+            excused=tuple(self.excused[node] for node in sorted(self.excused)),
         )
 
     def proven(self, node: NodeId) -> Proven | None:

@@ -37,16 +37,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """A VM that the sender cannot keep running, and why. `given_up`: it does not try any more, another node may."""
+
+    name: VmName
+    why: str = ""
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
-    """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that could not
-    be started and are tried again (`failing`).
+    """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that it could
+    not keep running.
 
     `complete` False: the hypervisor does not answer, and there may be others.
     """
 
     copies: tuple[Report, ...] = ()
     ended: tuple[VmName, ...] = ()
-    failing: tuple[VmName, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
     complete: bool = False
 
 
@@ -229,6 +238,105 @@ Change = PushText | RevertTo | AddNode | EditNode | RemoveNode | SetPriorities |
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an administrator wants of a VM; None leaves it as it is. `nodes` empty: it may run anywhere."""
+
+    priority: int | None = None
+    start_order: int | None = None
+    together: frozenset[str] | None = None
+    apart: frozenset[str] | None = None
+    nodes: frozenset[NodeId] | None = None
+    managed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartOrder:
+    """The VM is to run: where it was, or on `node`."""
+
+    name: VmName
+    node: NodeId = NodeId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """The VM is to be shut down, and not started again. `force`: its own system is not asked."""
+
+    name: VmName
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOrder:
+    """The VM is to go to another node, `to` or the freest that fits; `live` without being stopped."""
+
+    name: VmName
+    to: NodeId = NodeId(0)
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WishOrder:
+    """What is wanted of a VM, for the node that has it."""
+
+    name: VmName
+    wishes: Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class ExcuseOrder:
+    """A node is given no VMs (`on`), and its own are moved off (`drain`); or it is as every other again."""
+
+    node: NodeId
+    on: bool = True
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FenceOrder:
+    """The fence agents of a lost node are to be tried now."""
+
+    node: NodeId
+
+
+Order = StartOrder | StopOrder | MoveOrder | WishOrder | ExcuseOrder | FenceOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An operator's order, asked at the sender by `by`, to be carried out by the master or by the node that has the VM."""
+
+    request: int
+    order: Order
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`request` of `node` is being carried out. `where`: the node that it is about, 0 for none."""
+
+    node: NodeId
+    request: int
+    where: NodeId = NodeId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The text that a hypervisor starts a VM from; `definition` is its SHA-256."""
+
+    name: VmName
+    definition: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Please tell the definitions of these VMs. `of` is who shall."""
+
+    of: NodeId
+    definitions: tuple[tuple[VmName, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Proposed:
     """An operator's change, asked at the sender, to be carried out by the master."""
 
@@ -327,6 +435,10 @@ Message = (
     | Alarm
     | Verdict
     | Proposed
+    | Ordered
+    | Granted
+    | Definition
+    | Lacking
     | Refused
     | Offer
     | Wanted

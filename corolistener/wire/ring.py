@@ -35,8 +35,11 @@ TYPES: dict[int, type[m.Message]] = {
     18: m.Entries,
     19: m.Confirm,
     20: m.Alarm,
+    22: m.Granted,
+    23: m.Definition,
+    24: m.Lacking,
 }
-PROPOSED = 7
+PROPOSED, ORDERED = 7, 21
 CHANGES: dict[int, type[m.Change]] = {
     1: m.PushText,
     2: m.RevertTo,
@@ -46,12 +49,23 @@ CHANGES: dict[int, type[m.Change]] = {
     6: m.SetPriorities,
     7: m.Restamp,
 }
+ORDERS: dict[int, type[m.Order]] = {
+    1: m.StartOrder,
+    2: m.StopOrder,
+    3: m.MoveOrder,
+    4: m.WishOrder,
+    5: m.ExcuseOrder,
+    6: m.FenceOrder,
+}
 _NUMBERS = {cls: number for number, cls in TYPES.items()}
 _CHANGE_NUMBERS = {cls: number for number, cls in CHANGES.items()}
+_ORDER_NUMBERS = {cls: number for number, cls in ORDERS.items()}
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in TYPES.items()}
 _CHANGE_DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in CHANGES.items()}
+_ORDER_DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in ORDERS.items()}
 _PROPOSAL = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
+_ORDER = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw, str])
 
 
 def encode(message: m.Message) -> bytes:
@@ -60,6 +74,10 @@ def encode(message: m.Message) -> bytes:
         number = PROPOSED
         kind = _CHANGE_NUMBERS[type(message.change)]
         body = _ENCODER.encode((message.request, kind, msgspec.Raw(_ENCODER.encode(message.change))))
+    elif isinstance(message, m.Ordered):
+        number = ORDERED
+        kind = _ORDER_NUMBERS[type(message.order)]
+        body = _ENCODER.encode((message.request, kind, msgspec.Raw(_ENCODER.encode(message.order)), message.by))
     else:
         number = _NUMBERS[type(message)]
         body = _ENCODER.encode(message)
@@ -77,6 +95,8 @@ def decode(data: bytes, sender: NodeId) -> m.Message:
     try:
         if data[3] == PROPOSED:
             return _proposed(data[4:])
+        if data[3] == ORDERED:
+            return _ordered(data[4:])
         decoder = _DECODERS.get(data[3])
         if decoder is None:
             raise PeerError(sender, f"message type {data[3]} is unknown")
@@ -92,3 +112,11 @@ def _proposed(body: bytes) -> m.Proposed:
     if decoder is None:
         raise ValueError(f"change type {kind} is unknown")
     return m.Proposed(request, decoder.decode(raw))
+
+
+def _ordered(body: bytes) -> m.Ordered:
+    request, kind, raw, by = _ORDER.decode(body)
+    decoder = _ORDER_DECODERS.get(kind)
+    if decoder is None:
+        raise ValueError(f"order type {kind} is unknown")
+    return m.Ordered(request, decoder.decode(raw), by)

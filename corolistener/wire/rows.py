@@ -8,10 +8,17 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from corolistener.core.ledger import Known, Ledger, Panic, Placed, Proven, Rows, Version
+from corolistener.core.ledger import Excused, Known, Ledger, Panic, Placed, Proven, Rows, Version
 
-Row = Placed | Known | Proven | Panic | Version
-KINDS: dict[str, type[Row]] = {"placed": Placed, "known": Known, "proven": Proven, "panic": Panic, "version": Version}
+Row = Placed | Known | Proven | Excused | Panic | Version
+KINDS: dict[str, type[Row]] = {
+    "placed": Placed,
+    "known": Known,
+    "proven": Proven,
+    "excused": Excused,
+    "panic": Panic,
+    "version": Version,
+}
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _ENCODER = msgspec.json.Encoder()
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in KINDS.items()}
@@ -22,7 +29,7 @@ def key_of(row: Row) -> str:
     match row:
         case Placed():
             return row.vm.name
-        case Known() | Proven():
+        case Known() | Proven() | Excused():
             return str(row.node)
         case Panic() | Version():
             return ""
@@ -48,6 +55,7 @@ def present(rows: Rows) -> Iterator[Row]:
     yield from rows.placed
     yield from rows.known
     yield from rows.proven
+    yield from rows.excused
     if rows.panic is not None:
         yield rows.panic
 
@@ -58,6 +66,8 @@ def absent(rows: Rows) -> Iterator[tuple[str, str]]:
         yield "placed", name
     for node in rows.voided:
         yield "proven", str(node)
+    for node in rows.recalled:
+        yield "excused", str(node)
     if rows.calm:
         yield "panic", ""
 
@@ -65,7 +75,7 @@ def absent(rows: Rows) -> Iterator[tuple[str, str]]:
 def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
     """The ledger that consists of these rows, in any order."""
     version, panic = Version(), None
-    placed, known, proven = list[Placed](), list[Known](), list[Proven]()
+    placed, known, proven, excused = list[Placed](), list[Known](), list[Proven](), list[Excused]()
     for row in found:
         match row:
             case Version():
@@ -78,6 +88,8 @@ def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
                 known.append(row)
             case Proven():
                 proven.append(row)
+            case Excused():
+                excused.append(row)
     ledger = Ledger()
-    ledger.take(Rows(tuple(placed), tuple(known), tuple(proven), panic=panic))
+    ledger.take(Rows(tuple(placed), tuple(known), tuple(proven), panic=panic, excused=tuple(excused)))
     return version, ledger.rows()

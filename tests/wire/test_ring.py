@@ -21,7 +21,7 @@ SENDER = NodeId(7)
 
 def test_every_message_has_a_number_and_a_strategy() -> None:
     assert set(MESSAGES) == set(get_args(m.Message))
-    assert set(ring.TYPES.values()) | {m.Proposed} == set(get_args(m.Message))
+    assert set(ring.TYPES.values()) | {m.Proposed, m.Ordered} == set(get_args(m.Message))
     assert set(ring.CHANGES.values()) == set(get_args(m.Change))
     assert ring.PROPOSED not in ring.TYPES
 
