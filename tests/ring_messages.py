@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from corolistener.core import messages as m
+from corolistener.core import wishes as w
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import ConfigId, NodeEntry, ProofKind
 from corolistener.core.ledger import Excused, Known, Panic, Placed, Proven, Rows, Version
@@ -59,11 +60,13 @@ ROWS = st.builds(
     excused=_unique(st.builds(Excused, _few_ids, st.booleans(), _text, _text), lambda row: row.node),
     recalled=_unique(_few_ids, None),
 )
-_reports = st.builds(m.Report, _vms, st.none() | st.sampled_from(m.VmState), _counts, st.booleans())
-_troubles = st.builds(m.Trouble, _names, _text, st.booleans())
-_inventories = st.builds(m.Inventory, _unique(_reports, None), _unique(_names, None), _unique(_troubles, None), st.booleans())
+_reports = st.builds(m.Report, _vms, st.none() | st.sampled_from(m.VmState), _counts, st.booleans(), _text)
+_troubles = st.builds(m.Trouble, _names, _text, _counts)
+_inventories = st.builds(
+    m.Inventory, _unique(_reports, None), _unique(_names, None), _unique(_troubles, None), st.booleans(), _counts
+)
 _wishes = st.builds(
-    m.Wishes,
+    w.Wishes,
     st.none() | _counts,
     st.none() | _counts,
     st.none() | _words,
@@ -72,12 +75,12 @@ _wishes = st.builds(
     st.none() | st.booleans(),
 )
 _orders = st.one_of(
-    st.builds(m.StartOrder, _names, _ids),
-    st.builds(m.StopOrder, _names, st.booleans()),
-    st.builds(m.MoveOrder, _names, _ids, st.booleans()),
-    st.builds(m.WishOrder, _names, _wishes),
-    st.builds(m.ExcuseOrder, _ids, st.booleans(), st.booleans()),
-    st.builds(m.FenceOrder, _ids),
+    st.builds(w.StartOrder, _names, _ids),
+    st.builds(w.StopOrder, _names, st.booleans()),
+    st.builds(w.MoveOrder, _names, _ids, st.booleans()),
+    st.builds(w.WishOrder, _names, _wishes),
+    st.builds(w.ExcuseOrder, _ids, st.booleans(), st.booleans(), st.booleans()),
+    st.builds(w.FenceOrder, _ids),
 )
 _changes = st.one_of(
     st.builds(m.PushText, _bytes),

@@ -12,14 +12,14 @@ The contract of the engine, which every effect may rely on:
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 from corolistener.core.capacity import Vm
 from corolistener.core.config import CloudAddress, ConfigId
 from corolistener.core.ledger import Rows, Version
-from corolistener.core.messages import Change, Message, Wishes
+from corolistener.core.messages import Change, Message
 from corolistener.core.notes import Note
 from corolistener.core.view import RingId
+from corolistener.core.wishes import Wishes
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 
@@ -45,6 +45,7 @@ class Reason(Enum):
     OUTDATED = "older-generation"
     STRAY = "started-by-hand"
     LOST = "node-lost"
+    ORDERED = "ordered"
 
 
 class Lock(Enum):
@@ -389,40 +390,3 @@ TicketedAction = (
     | DisarmWatchdog
 )
 Action = TicketedAction | Multicast | Answer | Leave | Note
-
-Family = Literal["address", "lock", "service", "config", "store", "vm", "fence", "watchdog"]
-"""Kinds of lanes: each has one neighbour."""
-
-
-def family_of(action: TicketedAction) -> Family:
-    """Whose neighbour's an action is."""
-    match action:
-        case HoldAddress() | AnnounceAddress() | DropAddress():
-            return "address"
-        case TakeLock() | ReleaseLock():
-            return "lock"
-        case TakeDatabase() | StartService() | StopService():
-            return "service"
-        case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig() | ReloadConfig():
-            return "config"
-        case Record() | KeepDefinition() | ReadDefinition():
-            return "store"
-        case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
-            return "vm"
-        case Fence():
-            return "fence"
-        case FeedWatchdog() | DisarmWatchdog():
-            return "watchdog"
-
-
-def lane_of(action: TicketedAction) -> str:
-    """The order domain of an action that ends in Finished: its family, and each VM's and each fenced node's own."""
-    match action:
-        case StartVm():
-            return f"vm:{action.vm.name}"
-        case ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
-            return f"vm:{action.name}"
-        case Fence():
-            return f"fence:{action.node}"
-        case _:
-            return family_of(action)

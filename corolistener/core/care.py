@@ -5,28 +5,37 @@ ledger. Without the lease everything is suspended, and stays so until this node 
 and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "Placement", "Coming back".
 """
 
+from dataclasses import replace
+
 from corolistener.core.actions import (
     DisarmWatchdog,
     FeedWatchdog,
     MarkVm,
+    MigrateVm,
     Multicast,
     Reason,
     ResumeVm,
+    ShutDownVm,
     StartVm,
     StopVm,
     SuspendVm,
     Until,
 )
-from corolistener.core.copies import Aim, Copy, Deed, aim
+from corolistener.core.config import OnShutdown
+from corolistener.core.copies import CRASHES_MOST, SHUT_DOWN_MS, STARTS_MOST, Aim, Copies, Copy, Deed, aim
 from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.keeping import firm, stable
 from corolistener.core.ledger import Known, Placed
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import VmState
+from corolistener.core.messages import Inventory, Report, VmState
+from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
 from corolistener.ids import Instant, Ticket, VmName
+
+EMPTYING_MS = 180_000
+"""How long a node that leaves waits for its VMs to be moved off before it shuts them down."""
 
 
 def licensed(s: State, now: Instant) -> bool:
@@ -53,16 +62,16 @@ def _admitted(s: State, upto: int) -> bool:
     return upto >= 0 and s.group.settled and peer is not None and not peer.disallowed and known == announced(s)
 
 
-def seen(s: State, event: Listed | CopyChanged | HypervisorLost) -> None:
+def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -> None:
     """The hypervisor's word."""
     match event:
         case Listed(copied):
-            s.copies.listed(copied)
+            s.copies.listed(copied, s.shelf.spread)
         case CopyChanged(name, copied, by_user):
             if copied is None:
-                s.copies.gone(name, by_user)
+                s.copies.gone(name, by_user, now, s.config.timing)
             else:
-                s.copies.seen(copied)
+                s.copies.seen(copied, s.shelf.spread)
         case HypervisorLost():
             s.copies.lost()
     if not s.leased and s.copies.any:
@@ -79,9 +88,9 @@ def tend(s: State, now: Instant) -> None:
         copies.held = True
     elif copies.held and _admitted(s, upto):
         copies.held = False
-    stamp = (may_run, copies.held, upto, s.keeping.version, s.group.line, s.group.settled, s.news, copies.turn, s.mode)
-    retries = [copy.retry_at for copy in copies.vms.values() if copy.failures]
-    if stamp == copies.looked and all(now < at for at in retries):
+    here = (s.group.line, s.group.settled, s.news, s.mode, stopping(s, now), len(s.shelf.have))
+    stamp = (may_run, copies.held, upto, s.keeping.version, copies.turn, here)
+    if stamp == copies.looked and all(now < at for at in _due(copies)):
         return
     copies.looked = stamp
     _tend(s, may_run, upto, now)
@@ -91,41 +100,88 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
     copies, ledger = s.copies, s.keeping.ledger
     rows, mine = ledger.placements, ledger.at.get(s.me, set()) if may_run and upto >= 0 else set()
     for name in mine - set(copies.vms):
-        copies.vms[name] = Copy(rows[name].vm)
+        copies.vms[name] = Copy(rows[name].vm, definition=rows[name].vm.definition)
     for name in [name for name, copy in copies.vms.items() if name not in mine and copy.idle]:
         del copies.vms[name]
-    admitted = may_run and not copies.held and _admitted(s, upto)
+    admitted, ending = may_run and not copies.held and _admitted(s, upto), stopping(s, now)
     startable = _startable(s, mine, upto) if admitted and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
         row, sure = rows.get(name), may_run and firm(s, name, upto) and (admitted or copies.held)
         if sure and not copies.held and row is not None and s.me not in row.holders and copy.state is VmState.RUNNING:
             _stray(s, copy, row)
-        wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable)
+        if sure and row is not None:
+            _troubled(s, copy, row)
+        other = _other(s, row, name)
+        wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
         if ledger.panic is not None and wish is not Aim.SUSPEND:
             continue
+        if ending and wish not in (Aim.SUSPEND, Aim.DESTROY):
+            wish = Aim.END
         deed = copy.next(wish, row.generation if row is not None else 0, now)
         if deed is not None and (copies.known or deed in (Deed.SUSPEND, Deed.DESTROY)):  # else it could only fail
-            _carry_out(s, name, copy, deed, row)
+            _carry_out(s, name, copy, deed, row, now)
+
+
+def _due(copies: Copies) -> list[Instant]:
+    """When copies are to be looked at again though nothing has changed."""
+    at = [copy.retry_at for copy in copies.vms.values() if copy.ticket is None and (copy.failures or copy.crashes)]
+    asked = [copy.asked_at for copy in copies.vms.values() if copy.ticket is None and copy.state is not None]
+    return at + [Instant(each + SHUT_DOWN_MS) for each in asked if each is not None]
+
+
+def _other(s: State, row: Placed | None, name: VmName) -> Report | None:
+    """What the other side of a migration says of its copy."""
+    return report_of(s, name, row.to if row.node == s.me else row.node) if row is not None and row.to else None
+
+
+def _troubled(s: State, copy: Copy, row: Placed) -> None:
+    """Give up what cannot be kept running, begin anew when the master wants it, and forget a move that is over."""
+    if (copy.gave_up and copy.gave_up != row.generation) or (copy.failing and row.node != s.me):
+        copy.asked_again()
+        s.copies.turn += 1
+    if row.node != s.me:
+        return
+    if copy.tried is not None and copy.tried != (row.generation, row.to):
+        copy.tried, copy.stuck = None, ""
+        s.copies.turn += 1
+    if row.to and row.live and copy.state is VmState.SUSPENDED and not copy.stuck and copy.ticket is None:
+        copy.tried, copy.stuck = (row.generation, row.to), "it is suspended"
+        s.copies.turn += 1
+    starts = copy.failures if copy.failing and copy.state is None else 0
+    if not copy.gave_up and not row.to and (copy.crashes >= CRASHES_MOST or starts >= STARTS_MOST):
+        copy.gave_up = row.generation
+        s.copies.turn += 1
+        s.out.note(NoteCode.VM_GIVEN_UP, vm=copy.vm.name, why=copy.why)
 
 
 def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
     """The VMs that this node may start now; the others of the cluster count for the order."""
     rows, copies = s.keeping.ledger.placements, s.copies.vms
-    wanted = [name for name in sorted(mine) if _wanted(rows[name]) and firm(s, name, upto) and not copies[name].ended]
+    wanted = [
+        name
+        for name in sorted(mine)
+        if _wanted(rows[name]) and firm(s, name, upto) and not copies[name].ended and _defined(s, rows[name])
+    ]
     if not any(copies[name].state is None and rows[name].node == s.me for name in wanted):
         return frozenset()
     there = {each.vm.name: each for node in s.group.present for each in s.group.peers[node].inventory.copies}
-    failing = {each.name for node in s.group.present for each in s.group.peers[node].inventory.troubles}
-    placed = [row for row in rows.values() if _wanted(row) and row.node in s.group.present and row.vm.name not in failing]
+    failing = {(each.name, node) for node in s.group.present for each in s.group.peers[node].inventory.troubles}
+    ready = [row for row in rows.values() if _wanted(row) and row.node in s.group.present]
+    placed = [row for row in ready if (row.vm.name, row.node) not in failing]
     idle = [Placement(row.vm, row.node) for row in placed if row.vm.name not in there]
     busy = [
         Placement(row.vm, row.node)
         for row in placed
         if row.vm.name in there and there[row.vm.name].state is not VmState.RUNNING
     ]
-    again = {name for name in wanted if copies[name].failures}
+    again = {name for name in wanted if copies[name].failures or copies[name].crashes}
     chosen = due(idle, busy, s.config.care.parallel_starts)
     return frozenset(each.vm.name for each in chosen if each.node == s.me and each.vm.name in wanted) | again
+
+
+def _defined(s: State, row: Placed) -> bool:
+    """Its definition is here: without it the hypervisor could not start it."""
+    return not row.vm.definition or (row.vm.name, row.vm.definition) in s.shelf.have
 
 
 def _wanted(row: Placed) -> bool:
@@ -138,7 +194,7 @@ def _stray(s: State, copy: Copy, row: Placed) -> None:
     s.out.note(NoteCode.VM_STRAY, vm=copy.vm.name, belongs=row.node)
 
 
-def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | None) -> None:
+def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | None, now: Instant) -> None:
     ticket, generation = s.out.ticket(), row.generation if row is not None else 0
     copy.begin(ticket, deed, generation)
     until = Until(s.group.ring, s.lease.ends or Instant(0))
@@ -155,6 +211,14 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
             s.out.do(StopVm(ticket, name, Reason.MOVED if moved else Reason.OUTDATED))
         case Deed.MARK:
             s.out.do(MarkVm(ticket, name, generation))
+        case Deed.SHUT_DOWN:
+            copy.asked_at = now
+            s.out.do(ShutDownVm(ticket, name, Reason.ORDERED if copy.stopping else Reason.LEAVING))
+        case Deed.MIGRATE:
+            assert row is not None
+            entry = s.entry(row.to)
+            copy.tried, copy.stuck = (generation, row.to), ""
+            s.out.do(MigrateVm(ticket, name, row.to, entry.address if entry is not None else "", until, Reason.ORDERED))
 
 
 DONE = {
@@ -162,6 +226,7 @@ DONE = {
     Deed.RESUME: NoteCode.VM_RESUMED,
     Deed.SUSPEND: NoteCode.VM_SUSPENDED,
     Deed.DESTROY: NoteCode.VM_STOPPED,
+    Deed.SHUT_DOWN: NoteCode.VM_SHUT_DOWN,
 }
 
 
@@ -229,15 +294,45 @@ def say(s: State) -> None:
     """The inventory, whenever it is another one."""
     if not s.config.care.hypervisor or not s.group.settled or s.me not in s.group.peers:
         return
-    inventory = s.copies.inventory()
-    if inventory != s.copies.told:
+    inventory, told = replace(s.copies.inventory(), at=s.keeping.version.index if s.keeping.open else 0), s.copies.told
+    if inventory != told or _overtaken(s, told):
         s.copies.told, s.copies.turn = inventory, s.copies.turn + 1
         s.out.do(Multicast(inventory))
 
 
+def _overtaken(s: State, told: Inventory) -> bool:
+    """The master waits for what this node says of a VM whose row has changed since it last said anything."""
+    ledger, changed = s.keeping.ledger, s.keeping.changed
+    mine = ledger.at.get(s.me, set()) & (ledger.moving | {each.name for each in told.troubles})
+    return s.keeping.open and any(told.at < changed.get(name, 0) for name in mine)
+
+
+# -- leaving
+
+
+def must_empty(s: State, now: Instant) -> bool:
+    """VMs run here that can be moved off, or shut down in order, before this node leaves."""
+    return s.copies.any and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
+
+
+def empty(s: State, now: Instant) -> bool:
+    """Nothing is left to wait for, or it has taken too long: the rest is suspended, and then the farewell."""
+    assert s.emptying is not None
+    over = now >= s.emptying + EMPTYING_MS + SHUT_DOWN_MS
+    return over or not must_empty(s, now)
+
+
+def stopping(s: State, now: Instant) -> bool:
+    """What is still here is to shut down: it was not moved off in time, or is not to be."""
+    moved = s.config.care.on_shutdown is OnShutdown.MIGRATE
+    return s.emptying is not None and now >= s.emptying + (EMPTYING_MS if moved else 0)
+
+
 def deadline(s: State) -> list[Instant]:
     """When to look again."""
-    at = [copy.retry_at for copy in s.copies.vms.values() if copy.ticket is None and copy.failures]
+    at = _due(s.copies)
+    if s.emptying is not None:
+        at += [Instant(s.emptying + EMPTYING_MS), Instant(s.emptying + EMPTYING_MS + SHUT_DOWN_MS)]
     if s.watchdog_ms and s.feeding is None:
         at.append(s.feed_at)
     if s.copies.any and not s.leased and s.adopt_until is not None:

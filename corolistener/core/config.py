@@ -82,6 +82,15 @@ class Timing:
         return self.lease_ms + self.grace_ms
 
 
+class OnShutdown(Enum):
+    """What becomes of the VMs of a node that leaves; what cannot be moved off is shut down and started elsewhere."""
+
+    MIGRATE = "migrate"
+    STOP = "stop"
+    REFUSE = "refuse"
+    """The machine's shutdown is held up while VMs are here; one that comes all the same is like STOP."""
+
+
 class ProofKind(Enum):
     """Why we may believe that an incarnation of a node runs nothing any more (safety.md, "Proofs")."""
 
@@ -105,6 +114,7 @@ class Care:
     proofs: tuple[ProofKind, ...] = (ProofKind.FAREWELL, ProofKind.AGENT, ProofKind.WATCHDOG, ProofKind.OPERATOR)
     agents: tuple[NodeId, ...] = ()
     parallel_starts: int = 4
+    on_shutdown: OnShutdown = OnShutdown.MIGRATE
 
 
 @dataclass(frozen=True, slots=True)

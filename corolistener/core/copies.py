@@ -1,6 +1,7 @@
 """The copies of VMs on this node, and what is to become of each: level-triggered, like the duties of a master."""
 
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from corolistener.core.capacity import Vm
@@ -9,6 +10,9 @@ from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.ledger import Placed
 from corolistener.core.messages import Inventory, Report, Trouble, VmState
 from corolistener.ids import Instant, NodeId, Ticket, VmName
+
+Key = tuple[VmName, str]
+"""A VM and the SHA-256 of a definition of it."""
 
 
 class Aim(Enum):
@@ -19,6 +23,10 @@ class Aim(Enum):
     RUN = "run"
     SUSPEND = "suspend"
     DESTROY = "destroy"
+    MOVE = "move"
+    """It is to run on the node that it goes to, without being stopped."""
+    END = "end"
+    """It is to shut down, and is destroyed if it does not."""
 
 
 class Deed(Enum):
@@ -29,6 +37,15 @@ class Deed(Enum):
     SUSPEND = "suspend"
     DESTROY = "destroy"
     MARK = "mark"
+    MIGRATE = "migrate"
+    SHUT_DOWN = "shut-down"
+
+
+CRASHES_MOST, STARTS_MOST = 3, 3
+"""So often a VM may crash within CRASHES_MS, or fail to start, before its node gives it up."""
+CRASHES_MS = 600_000
+SHUT_DOWN_MS = 60_000
+"""How long a VM's own system has to shut down."""
 
 
 @dataclass(slots=True)
@@ -37,6 +54,12 @@ class Copy:
 
     `generation` is the one it was started in, 0 where nobody knows. `stray`: it was running, though it belongs elsewhere.
     `ended`: its user shut it down, and the ledger does not say so yet. `started`: the generation that the deed under way gives.
+    `definition`: the last one of its VM that every member was told.
+
+    Of its troubles: `crashes` since `crashed_at`, `why` the last deed failed, `gave_up` the generation in which this node tries
+    no more; that is a promise to the master, who may then place it elsewhere. Of its end: since when it was asked to shut down
+    (`asked_at`), and `stopping`, that an operator wants it to stay down. Of a migration: the move that was `tried`, and why it
+    is `stuck`.
     """
 
     vm: Vm
@@ -50,13 +73,20 @@ class Copy:
     started: int = 0
     failures: int = 0
     retry_at: Instant = Instant(0)
+    definition: str = ""
     why: str = ""
-    given_up: bool = False
+    crashes: int = 0
+    crashed_at: Instant = Instant(0)
+    gave_up: int = 0
+    asked_at: Instant | None = None
+    stopping: bool = False
+    tried: tuple[int, NodeId] | None = None
+    stuck: str = ""
 
     @property
     def risky(self) -> bool:
-        """Something that may make it run is under way."""
-        return self.ticket is not None and self.deed in (Deed.START, Deed.RESUME)
+        """Something that may make it run, here or elsewhere, is under way."""
+        return self.ticket is not None and self.deed in (Deed.START, Deed.RESUME, Deed.MIGRATE)
 
     @property
     def quiet(self) -> bool:
@@ -66,12 +96,20 @@ class Copy:
     @property
     def failing(self) -> bool:
         """It cannot be kept running here: it is tried again, or given up."""
-        return self.given_up or (bool(self.failures) and self.deed in (Deed.START, Deed.RESUME))
+        return bool(self.gave_up or self.crashes) or (bool(self.failures) and self.deed in (Deed.START, Deed.RESUME))
 
     @property
     def idle(self) -> bool:
         """There is nothing to remember of it."""
-        return self.state is None and not self.doubt and self.ticket is None and not self.ended and not self.failures
+        return (
+            self.state is None
+            and not self.doubt
+            and self.ticket is None
+            and not self.ended
+            and not self.failures
+            and not self.crashes
+            and not self.gave_up
+        )
 
     def begin(self, ticket: Ticket, deed: Deed, generation: int) -> None:
         self.doubt = self.doubt or self.risky
@@ -88,7 +126,11 @@ class Copy:
             case Result.DONE:
                 self.failures, self.retry_at, self.doubt = 0, now, False
                 self._done()
+            case _ if self.deed is Deed.MIGRATE:
+                # Where it is now, running or not, the hypervisors tell.
+                self.stuck, self.retry_at = outcome.why or outcome.result.value, now
             case _:
+                self.why = outcome.why or outcome.result.value
                 self.doubt = self.doubt or self.deed in (Deed.START, Deed.RESUME)
                 self.failures += 1
                 doublings = 0 if self.deed is Deed.SUSPEND else min(self.failures - 1, 16)
@@ -104,9 +146,28 @@ class Copy:
             case Deed.SUSPEND if self.state is not None:
                 self.state = VmState.SUSPENDED
             case Deed.DESTROY:
-                self.state, self.generation, self.stray = None, 0, False
+                self.gone()
             case Deed.MARK:
                 self.generation = self.started
+
+    def gone(self) -> None:
+        """There is no copy any more."""
+        self.ended = self.ended or self.stopping
+        self.state, self.generation, self.stray, self.doubt, self.stopping, self.asked_at = None, 0, False, False, False, None
+
+    def crashed(self, now: Instant, timing: Timing) -> None:
+        """It ended, and nobody wanted that: it is started again at once, and later the next times."""
+        if not self.crashes or now >= self.crashed_at + CRASHES_MS:
+            self.crashes, self.crashed_at = 0, now
+        self.crashes += 1
+        self.why = "it crashed"
+        self.retry_at = Instant(now + (timing.retry_first_ms * 2**self.crashes if self.crashes > 1 else 0))
+        self.failures, self.deed = max(self.failures, 1), Deed.START
+
+    def asked_again(self) -> None:
+        """The master wants it once more: what was is forgotten."""
+        self.gave_up = self.crashes = self.failures = 0
+        self.why, self.retry_at = "", Instant(0)
 
     def next(self, aim: Aim, generation: int, now: Instant) -> Deed | None:
         """What to do now towards `aim`; `generation` is that of the placement."""
@@ -114,6 +175,8 @@ class Copy:
         if self.ticket is not None:
             # What may not run is suspended or destroyed at once; everything else waits for what is under way.
             return deed if deed in (Deed.SUSPEND, Deed.DESTROY) and self.deed not in (deed, Deed.DESTROY) else None
+        if aim is Aim.END and self.asked_at is not None and self.state is not None:
+            return Deed.DESTROY if now >= self.asked_at + SHUT_DOWN_MS and now >= self.retry_at else None
         return deed if deed is not None and (now >= self.retry_at or deed is not self.deed) else None
 
     def _toward(self, aim: Aim, generation: int) -> Deed | None:
@@ -123,6 +186,12 @@ class Copy:
             case Aim.SUSPEND, _:
                 return None if self.quiet else Deed.SUSPEND
             case Aim.DESTROY, _:
+                return Deed.DESTROY if self.state is not None or self.doubt or self.risky else None
+            case Aim.MOVE, VmState.RUNNING:
+                return Deed.MIGRATE
+            case Aim.END, VmState.RUNNING if not self.stray:
+                return Deed.SHUT_DOWN
+            case Aim.END, _:
                 return Deed.DESTROY if self.state is not None or self.doubt or self.risky else None
             case Aim.RUN, None:
                 return Deed.START
@@ -159,32 +228,45 @@ class Copies:
         """There is a copy, or may be one."""
         return any(copy.state is not None or copy.doubt or copy.risky for copy in self.vms.values())
 
-    def listed(self, seen: tuple[Copied, ...]) -> None:
+    def listed(self, seen: tuple[Copied, ...], spread: Container[Key] = ()) -> None:
         """The hypervisor's whole list. It answers, so whatever failed is tried again at once."""
         self.known = True
         for copy in self.vms.values():
             copy.retry_at = Instant(0)
         self.turn += 1
         for name in set(self.vms) - {each.vm.name for each in seen}:
-            self.gone(name, by_user=False)
+            self.vms[name].gone()
         for each in seen:
-            self.seen(each)
+            self.seen(each, spread)
 
-    def seen(self, copied: Copied) -> None:
-        """The hypervisor's word on one copy."""
+    def seen(self, copied: Copied, spread: Container[Key] = ()) -> None:
+        """The hypervisor's word on one copy. `spread` are the definitions that every member was told."""
         copy = self.vms.setdefault(copied.vm.name, Copy(copied.vm))
         self.turn += 1
         copy.vm, copy.state, copy.generation, copy.doubt = copied.vm, copied.state, copied.generation, False
+        if (copied.vm.name, copied.vm.definition) in spread:
+            copy.definition = copied.vm.definition
         if copied.state is VmState.RUNNING:
             copy.ended = False
 
-    def gone(self, name: VmName, by_user: bool) -> None:
-        """There is no copy any more."""
+    def gone(self, name: VmName, by_user: bool, now: Instant, timing: Timing) -> None:
+        """There is no copy any more. Who was asked by us to shut down did not do so by its user's will."""
         copy = self.vms.get(name)
         self.turn += 1
-        if copy is not None:
-            copy.state, copy.generation, copy.stray, copy.doubt = None, 0, False, False
-            copy.ended = copy.ended or by_user
+        if copy is None:
+            return
+        own = copy.asked_at is not None or (copy.ticket is not None and copy.deed in (Deed.DESTROY, Deed.MIGRATE))
+        if not by_user and not own and copy.state is VmState.RUNNING:
+            copy.crashed(now, timing)
+        copy.ended = copy.ended or (by_user and not own)
+        copy.gone()
+
+    def spread(self, key: Key) -> None:
+        """Every member was told this definition."""
+        copy = self.vms.get(key[0])
+        if copy is not None and copy.vm.definition == key[1] != copy.definition:
+            copy.definition = key[1]
+            self.turn += 1
 
     def lost(self) -> None:
         """The hypervisor does not answer: nothing is known but what there may be."""
@@ -197,18 +279,37 @@ class Copies:
         """What the others are told."""
         copies = [copy for _, copy in sorted(self.vms.items()) if copy.state is not None or copy.doubt or copy.risky]
         return Inventory(
-            copies=tuple(Report(each.vm, None if each.doubt else each.state, each.generation, each.stray) for each in copies),
+            copies=tuple(
+                Report(
+                    vm=replace(each.vm, definition=each.definition),
+                    state=None if each.doubt else each.state,
+                    generation=each.generation,
+                    stray=each.stray,
+                    stuck=each.stuck,
+                )
+                for each in copies
+            ),
             ended=tuple(sorted(name for name, copy in self.vms.items() if copy.ended)),
-            troubles=tuple(Trouble(name, copy.why, copy.given_up) for name, copy in sorted(self.vms.items()) if copy.failing),
+            troubles=tuple(Trouble(name, copy.why, copy.gave_up) for name, copy in sorted(self.vms.items()) if copy.failing),
             complete=self.known,
         )
 
 
-def aim(copy: Copy, placed: Placed | None, me: NodeId, licensed: bool, held: bool, firm: bool, due: bool) -> Aim:
+def aim(
+    copy: Copy,
+    placed: Placed | None,
+    me: NodeId,
+    licensed: bool,
+    held: bool,
+    firm: bool,
+    due: bool,
+    other: Report | None = None,
+) -> Aim:
     """What is wanted of a copy, its VM's placement being `placed`.
 
     `licensed`: this node has a lease. `held`: it has lost one since it last was admitted. `firm`: the placement is stable in
-    a ledger that is open, which alone lets anything be started, resumed or destroyed. `due`: it may be started now.
+    a ledger that is open, which alone lets anything be started, resumed or destroyed. `due`: it may be started now. `other`:
+    what the other side of a migration reports.
     """
     here = firm and placed is not None and placed.node == me
     if not licensed or (copy.stray and not here):
@@ -218,9 +319,33 @@ def aim(copy: Copy, placed: Placed | None, me: NodeId, licensed: bool, held: boo
         return Aim.DESTROY if copy.quiet else Aim.SUSPEND
     if held:
         return Aim.SUSPEND
-    if not firm or placed is None or placed.frozen or placed.node != me or not placed.on or copy.ended:
+    if copy.stopping and copy.state is not None:
+        return Aim.END
+    if not firm or placed is None or placed.frozen:
         return Aim.KEEP
+    if placed.to:
+        return moving(copy, placed, me, other)
+    if placed.node != me or not placed.on or copy.ended:
+        return Aim.KEEP
+    if copy.gave_up:
+        return Aim.DESTROY if copy.state is not None else Aim.KEEP
     unmarked = copy.state is VmState.RUNNING and copy.generation == 0
     if copy.state is not None and copy.generation != placed.generation and not unmarked:
         return Aim.DESTROY
     return Aim.RUN if copy.state is not None or due else Aim.KEEP
+
+
+def moving(copy: Copy, placed: Placed, me: NodeId, other: Report | None) -> Aim:
+    """What is wanted of a copy while its VM goes to another node. Nothing is started or resumed here, whatever happens.
+
+    What is left over on one side when the other one runs, or has not let go, is destroyed; of two that are suspended nobody
+    knows which has the memory that the disk goes with, so both end (core/moves).
+    """
+    if me == placed.node:
+        if not placed.live:
+            return Aim.END
+        if copy.state is VmState.SUSPENDED and other is not None and other.state is VmState.RUNNING:
+            return Aim.DESTROY
+        return Aim.MOVE if copy.tried != (placed.generation, placed.to) else Aim.KEEP
+    abandoned = copy.state is VmState.SUSPENDED and other is not None and bool(other.stuck)
+    return Aim.DESTROY if abandoned else Aim.KEEP

@@ -7,8 +7,9 @@ from corolistener.core.actions import Lock
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Cluster, Config
 from corolistener.core.ledger import Rows, Version
-from corolistener.core.messages import Change, Message, Order, VmState
+from corolistener.core.messages import Change, Message, VmState
 from corolistener.core.view import RingId
+from corolistener.core.wishes import Order
 from corolistener.ids import NodeId, Ticket, VmName
 
 

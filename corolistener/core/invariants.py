@@ -5,13 +5,14 @@ The invariants across nodes (one master per ring, the service once) need to see 
 
 from collections.abc import Callable
 
-from corolistener.core import care, keeping, recovery
+from corolistener.core import care, keeping, moves, recovery
 from corolistener.core.actions import (
     Action,
     FeedWatchdog,
     Fence,
     HoldAddress,
     InstallConfig,
+    MigrateVm,
     Multicast,
     ResumeVm,
     StartService,
@@ -74,7 +75,7 @@ def _versions_rise(s: State, actions: list[Action], now: Instant) -> str | None:
 def _runs_where_placed(s: State, actions: list[Action], now: Instant) -> str | None:
     """Nothing is started or resumed but under the lease, by a stable placement with this node, and outside a panic."""
     for action in actions:
-        if not isinstance(action, StartVm | ResumeVm):
+        if not isinstance(action, StartVm | ResumeVm | MigrateVm):
             continue
         name = action.vm.name if isinstance(action, StartVm) else action.name
         row = s.keeping.ledger.placements.get(name)
@@ -82,6 +83,8 @@ def _runs_where_placed(s: State, actions: list[Action], now: Instant) -> str | N
             return f"{action} without leave"
         if row is None or row.node != s.me or row.frozen or not keeping.firm(s, name, keeping.stable(s)):
             return f"{action}, placed {row}"
+        if bool(row.to) != isinstance(action, MigrateVm):
+            return f"{action}, and the vm moves: {row}"
     return None
 
 
@@ -89,12 +92,12 @@ def _changes_are_lawful(s: State, actions: list[Action], now: Instant) -> str | 
     for action in actions:
         if isinstance(action, Multicast) and isinstance(action.message, Entries):
             ledger, rows = s.keeping.ledger, action.message.rows
-            if not s.acting or (ledger.panic is not None and not rows.calm):
+            if not s.acting or (ledger.panic is not None and (rows.placed or rows.proven or rows.forgotten)):
                 return f"the ledger is changed by node {s.me}: acting {s.acting}, panic {ledger.panic}"
             here = [node for node in (each.node for each in rows.proven) if recovery.here(s, node)]
             if here:
                 return f"a proof about node {here[0]}, which is here"
-            if why := unlawful(ledger, rows):
+            if why := unlawful(ledger, rows, lambda row, node: moves.released(s, row, node)):
                 return why
     return None
 

@@ -128,7 +128,22 @@ def may_propose(s: State) -> bool:
 def keep(s: State, now: Instant) -> None:
     """Open the ledger where it is this node that has to; write what is not on the disk yet."""
     _open(s, now)
+    _shelve(s, now)
     _write(s, now)
+
+
+def _shelve(s: State, now: Instant) -> None:
+    """Definitions go to the disk before the rows that name them: one lane, one order."""
+    shelf, ledger = s.shelf, s.keeping.ledger
+    if not s.group.joined or not s.group.settled:
+        return
+    shelf.tell(now, s.out)
+    stamp = s.keeping.version, s.group.line, len(shelf.have), len(shelf.writing)
+    if stamp == shelf.looked and now < shelf.ask_at:
+        return
+    shelf.looked = stamp
+    wanted = {(row.vm.name, row.vm.definition): row.node for row in ledger.placements.values() if row.vm.definition}
+    shelf.ask(wanted, s.group.present, s.me, now, s.out)
 
 
 def _open(s: State, now: Instant) -> None:

@@ -6,7 +6,7 @@ cluster that went on without a quorum, so the highest version among a quorum con
 Rules: safety.md, "Words of this page" and "Placement".
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from corolistener.core.capacity import Vm
@@ -148,7 +148,8 @@ class Ledger:
     """The content: placements by VM, what is known, proven and excused by node, and the panic, if any. Its version is kept
     beside it.
 
-    `at` and `frozen` are indices: the VMs that may have their memory on each node, and those that are frozen.
+    `at`, `frozen` and `moving` are indices: the VMs that may have their memory on each node, and those that are frozen, or go
+    to another node.
     """
 
     placements: dict[VmName, Placed] = field(default_factory=dict)
@@ -158,12 +159,14 @@ class Ledger:
     excused: dict[NodeId, Excused] = field(default_factory=dict)
     at: dict[NodeId, set[VmName]] = field(default_factory=dict, compare=False)
     frozen: set[VmName] = field(default_factory=set, compare=False)
+    moving: set[VmName] = field(default_factory=set, compare=False)
 
     def take(self, rows: Rows) -> None:
         """Apply a change."""
         for name in (*rows.forgotten, *(each.vm.name for each in rows.placed)):
             gone = self.placements.pop(name, None)
             self.frozen.discard(name)
+            self.moving.discard(name)
             for node in gone.holders if gone is not None else ():
                 self.at[node].discard(name)
         for node in rows.voided:
@@ -179,6 +182,8 @@ class Ledger:
                 self.at.setdefault(node, set()).add(each.vm.name)
             if each.frozen:
                 self.frozen.add(each.vm.name)
+            if each.to:
+                self.moving.add(each.vm.name)
         if rows.panic is not None or rows.calm:
             self.panic = rows.panic
 
@@ -206,13 +211,12 @@ class Ledger:
         return tuple(sorted(node for node, names in self.at.items() if names))
 
 
-def unlawful(ledger: Ledger, rows: Rows, reported_gone: Iterable[tuple[VmName, NodeId]] = ()) -> str:
-    """Why this change must not be made, or ''. `reported_gone`: (VM, member) where the member reported that it has no copy.
+def unlawful(ledger: Ledger, rows: Rows, released: Callable[[Placed, NodeId], bool] = lambda row, node: False) -> str:
+    """Why this change must not be made, or ''. `released`: that member reported that it has no copy, and makes none.
 
     A VM changes its node only with a higher generation, and for each node that may have its memory and keeps it no longer
     there is a proof, or that node's own word.
     """
-    gone = set(reported_gone)
     after = Ledger(known=dict(ledger.known), proofs=dict(ledger.proofs))
     after.take(Rows(known=rows.known, proven=rows.proven, voided=rows.voided))
     for each in rows.placed:
@@ -223,7 +227,7 @@ def unlawful(ledger: Ledger, rows: Rows, reported_gone: Iterable[tuple[VmName, N
         if before.frozen and ledger.panic is None and each.node != before.node:
             return f"{name} is frozen: {before.frozen}"
         left = [node for node in before.holders if node not in each.holders]
-        unproven = [node for node in left if after.proven(node) is None and (name, node) not in gone]
+        unproven = [node for node in left if after.proven(node) is None and not released(before, node)]
         if unproven:
             return f"{name} moved from node {unproven[0]} without a proof"
         if each.node not in before.holders and each.generation <= before.generation:

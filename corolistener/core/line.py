@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from corolistener.core import care, keeping, recovery
+from corolistener.core import care, keeping, orders, recovery
 from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
 from corolistener.core.group import Formed
@@ -90,7 +90,9 @@ def corosync_lost(s: State, now: Instant) -> None:
     lapse(s, Reason.COROSYNC_LOST)
     s.claims = {node: now if since is None else since for node, since in s.claims.items()}
     s.group.disconnected()
+    orders.orphaned(s)
     s.keeping.close()
+    s.shelf.lost()
     s.storing.disconnected()
     s.quorum.quorate = False
     s.master, s.offer, s.line_known = None, None, False
@@ -101,6 +103,7 @@ def sending_lost(s: State) -> None:
     """Nothing of what was on its way comes back. A round takes in anew whatever was in it."""
     s.group.sent = s.lease.in_flight = s.storing.serving = s.released = None
     s.keeping.opening, s.keeping.proposing, s.copies.told = None, False, None
+    s.shelf.lost()
     s.restate = True
 
 
@@ -199,7 +202,7 @@ def form_if_complete(s: State, now: Instant) -> None:
     if s.me in formed.peers and formed.peers[s.me].disallowed:
         s.copies.held = True
     if mine is not None and mine.lapsed == s.lapsed and mine.database == s.config.database and _as_announced(s):
-        s.restate = False
+        s.restate = mine.capacity != s.config.care.capacity
     s.claims = _claims(s, formed, now)
     s.agreed, s.nodes, s.database = formed.agreed, formed.nodes, formed.database
     s.remembering, s.line_known = formed.remembering, False

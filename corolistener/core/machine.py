@@ -6,19 +6,21 @@ who is master, whether that is this node, and what differs between what should b
 
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, line, mastership, recovery
+from corolistener.core import care, changes, keeping, line, mastership, orders, recovery
 from corolistener.core.actions import (
     Action,
     AnnounceAddress,
     DropAddress,
     Lock,
+    Multicast,
     Reason,
     ReleaseLock,
     StopService,
     SuspendVm,
     Until,
 )
-from corolistener.core.config import Config
+from corolistener.core.config import Config, OnShutdown
+from corolistener.core.delivery import deliver
 from corolistener.core.events import (
     AddressConflict,
     AddressGone,
@@ -30,6 +32,7 @@ from corolistener.core.events import (
     ConfirmAsked,
     CopyChanged,
     CorosyncLost,
+    Defined,
     Delivered,
     DeviceCame,
     Event,
@@ -39,45 +42,26 @@ from corolistener.core.events import (
     HypervisorLost,
     LeaveAsked,
     Listed,
+    OrderAsked,
     QuorumChanged,
     Recalled,
     Result,
     RingChanged,
     Running,
     SendingLost,
+    Shelved,
     TimePassed,
     VotesCounted,
 )
 from corolistener.core.group import Group
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import (
-    Absent,
-    Alarm,
-    Chapter,
-    Committed,
-    Confirm,
-    Entries,
-    Farewell,
-    Heartbeat,
-    Hello,
-    Inventory,
-    Message,
-    Offer,
-    Proposed,
-    Refused,
-    Released,
-    Stored,
-    Text,
-    Unstored,
-    Verdict,
-    Wanted,
-    Withdrawn,
-)
+from corolistener.core.messages import Heartbeat, Ordered
 from corolistener.core.notes import NoteCode
 from corolistener.core.reconcile import tell
 from corolistener.core.state import State
 from corolistener.core.status import Status, status_of
 from corolistener.core.storing import Storing
+from corolistener.core.wishes import ExcuseOrder
 from corolistener.ids import Instant, NodeId
 
 STALL_HEARTBEATS = 4
@@ -144,14 +128,39 @@ class Core:
             s.group.round_since = now
         s.last_step = now
 
+    def _leave_asked(self, now: Instant) -> None:
+        """VMs are moved off or shut down first, where there is time and a lease for it; who asks twice has none."""
+        s = self.state
+        if s.mode not in (Mode.ADOPTING, Mode.RUNNING):
+            return
+        if s.emptying is None and care.must_empty(s, now):
+            s.emptying = s.ask_at = now
+            s.out.note(NoteCode.EMPTYING, how=s.config.care.on_shutdown.value)
+        else:
+            s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
+
+    def _empty(self, now: Instant) -> None:
+        """Until the ledger says so, ask not to be given any VMs; then wait until those that are here are gone."""
+        s = self.state
+        if s.emptying is None or s.mode not in (Mode.ADOPTING, Mode.RUNNING):
+            return
+        if care.empty(s, now):
+            s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
+        elif s.me not in s.keeping.ledger.excused and now >= s.ask_at:
+            s.ask_at = Instant(now + s.config.timing.hello_ms)
+            drain = s.config.care.on_shutdown is OnShutdown.MIGRATE
+            s.out.do(Multicast(Ordered(0, ExcuseOrder(s.me, drain=drain, leaving=True), f"node {s.me}")))
+
     def _decide(self, now: Instant) -> None:
         s = self.state
+        self._empty(now)
         line.keep_up(s, now)
         mastership.act(s, now)
         mastership.forget(s, now)
         mastership.fulfil(s, now)
         changes.rewrite(s, now)
         changes.expire(s, now)
+        orders.expire(s, now)
         mastership.say(s, now)
         keeping.keep(s, now)
         care.tend(s, now)
@@ -163,7 +172,7 @@ class Core:
         s = self.state
         match event:
             case Delivered(sender, message):
-                self._deliver(sender, message, now)
+                deliver(s, sender, message, now)
             case TimePassed():
                 pass
             case Finished():
@@ -197,14 +206,19 @@ class Core:
             case Configured(config):
                 self._configured(config)
             case LeaveAsked():
-                if s.mode in (Mode.ADOPTING, Mode.RUNNING):
-                    s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
+                self._leave_asked(now)
             case ChangeAsked():
                 changes.asked(s, event, now)
             case Recalled():
                 keeping.recalled(s, event)
             case Listed() | CopyChanged() | HypervisorLost():
-                care.seen(s, event)
+                care.seen(s, event, now)
+            case Defined():
+                s.shelf.defined(event, s.out)
+            case Shelved():
+                s.shelf.recalled(event)
+            case OrderAsked():
+                orders.asked(s, event, now)
             case Armed(timeout_ms):
                 s.restate = s.restate or timeout_ms != s.watchdog_ms
                 s.watchdog_ms = timeout_ms
@@ -213,79 +227,16 @@ class Core:
             case _:
                 assert_never(event)
 
-    def _deliver(self, sender: NodeId, message: Message, now: Instant) -> None:
-        s = self.state
-        if sender in s.group.seen:
-            s.group.seen[sender] = now
-        match message:
-            case Heartbeat(ring, count, stored):
-                if ring == s.group.ring:
-                    keeping.heartbeat_delivered(s, sender, stored)
-                    if sender == s.me:
-                        s.lease.came_back(count)
-                    else:
-                        s.lease.heard(sender)
-            case Hello():
-                s.group.hello(sender, message, now)
-            case Released():
-                line.released_delivered(s, sender, message)
-            case Absent():
-                line.absent_delivered(s, message, now)
-            case Farewell():
-                line.farewell_delivered(s, sender)
-                if sender == s.me and s.mode is Mode.LEAVING:
-                    s.farewell_at = now
-            case Inventory():
-                s.group.inventoried(sender, message)
-                s.news += 1
-                s.unread.add(sender)
-            case Chapter():
-                keeping.chapter_delivered(s, sender, message)
-            case Entries():
-                if keeping.entries_delivered(s, sender, message):
-                    recovery.settle_alarm(s, message.rows)
-            case Confirm():
-                recovery.confirmed(s, message, now)
-            case Alarm():
-                recovery.alarmed(s, message)
-            case Proposed():
-                changes.proposed(s, sender, message)
-            case Wanted():
-                s.storing.wanted(message, s.out)
-            case Text():
-                s.storing.text(message, sender, s.out)
-            case Stored():
-                changes.stored(s, sender, message)
-            case Unstored():
-                changes.unstored(s, sender, message)
-            case Committed():
-                changes.committed(s, sender, message, now)
-            case Offer() | Withdrawn() | Refused() | Verdict():
-                if sender == s.master:
-                    self._of_master(message, now)
-            case _:
-                assert_never(message)
-        line.form_if_complete(s, now)
-
-    def _of_master(self, message: Offer | Withdrawn | Refused | Verdict, now: Instant) -> None:
-        """What only the master may say: one that is master no more is not listened to."""
-        s = self.state
-        match message:
-            case Offer():
-                changes.offered(s, message)
-            case Withdrawn():
-                changes.withdrawn(s, message, now)
-            case Refused():
-                changes.refused(s, message)
-            case Verdict():
-                line.verdict_delivered(s, message)
-
     def _finish(self, event: Finished, now: Instant) -> None:
         s = self.state
         for duty in s.duties.all():
             if duty.end(event.ticket, event.outcome, now, s.config.timing):
                 tell(duty, event.outcome, now, s.out)
                 return
+        if orders.finished(s, event.ticket, event.outcome):
+            return
+        if s.shelf.finished(event.ticket, event.outcome, now, s.config.timing.retry_most_ms, s.out):
+            return
         if care.finished(s, event.ticket, event.outcome, now) or recovery.fenced(s, event.ticket, event.outcome, now):
             return
         timing = s.config.timing
@@ -333,7 +284,7 @@ class Core:
         if old.cloud is not None and old.cloud != config.cloud and s.duties.address.had is not False:
             s.out.do(DropAddress(s.out.ticket(), old.cloud, Reason.CONFIGURED))
             s.duties.address.ticket, s.duties.address.had = None, False
-        s.restate = s.restate or old.database != config.database
+        s.restate = s.restate or old.database != config.database or old.care.capacity != config.care.capacity
         if s.storing.found(config.cluster):
             # An administrator edited the file by hand, or `config pull` fetched it: the master decides whether it is newer.
             s.out.note(NoteCode.FOREIGN_VERSION, version=config.cluster.id.version, agreed=s.agreed.version)
@@ -378,6 +329,8 @@ class Core:
         at += [duty.deadline(duty.toward) for duty in s.duties.all()]
         at += [s.rewrite.retry_at if s.rewrite.idle else s.rewrite.deadline, s.storing.deadline()]
         at += s.requests.values()
+        at += orders.deadline(s)
+        at += s.shelf.deadline()
         at += care.deadline(s)
         at += recovery.deadline(s)
         at.append(keeping.deadline(s))

@@ -1,6 +1,6 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import care, changes, keeping, recovery
+from corolistener.core import care, changes, keeping, orders, recovery
 from corolistener.core.actions import Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
@@ -39,6 +39,7 @@ def choose(s: State) -> None:
         s.master, s.offer = master, None
         s.group.step()
         changes.orphaned(s)
+        orders.orphaned(s)
     if master is not None:
         s.claims[master] = None
     if s.quorate:

@@ -4,13 +4,14 @@
 (an older peer ignores what it does not know), never renamed or given another meaning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import ConfigId, NodeEntry
 from corolistener.core.ledger import Rows, Version
 from corolistener.core.view import Epoch, RingId
+from corolistener.core.wishes import Order
 from corolistener.ids import NodeId, VmName
 
 PROTOCOL = 1
@@ -28,21 +29,22 @@ class VmState(Enum):
 @dataclass(frozen=True, slots=True)
 class Report:
     """A copy of a VM on the sender. `state` None: in doubt. `generation` is the one it was started in, 0 where nobody knows.
-    `stray`: it was started by hand, though the VM belongs elsewhere."""
+    `stray`: it was started by hand, though the VM belongs elsewhere. `stuck`: why it did not migrate."""
 
     vm: Vm
     state: VmState | None
     generation: int = 0
     stray: bool = False
+    stuck: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A VM that the sender cannot keep running, and why. `given_up`: it does not try any more, another node may."""
+    """A VM that the sender cannot keep running, and why. `given_up`: the generation in which it does not try any more."""
 
     name: VmName
     why: str = ""
-    given_up: bool = False
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,15 @@ class Inventory:
     """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that it could
     not keep running.
 
-    `complete` False: the hypervisor does not answer, and there may be others.
+    `complete` False: the hypervisor does not answer, and there may be others. `at`: up to which index of the line's chapter
+    the sender knew the ledger when it said so.
     """
 
     copies: tuple[Report, ...] = ()
     ended: tuple[VmName, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     complete: bool = False
+    at: int = field(default=0, compare=False)
 
 
 NO_INVENTORY = Inventory()
@@ -235,70 +239,6 @@ class Restamp:
 
 
 Change = PushText | RevertTo | AddNode | EditNode | RemoveNode | SetPriorities | Restamp
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What an administrator wants of a VM; None leaves it as it is. `nodes` empty: it may run anywhere."""
-
-    priority: int | None = None
-    start_order: int | None = None
-    together: frozenset[str] | None = None
-    apart: frozenset[str] | None = None
-    nodes: frozenset[NodeId] | None = None
-    managed: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StartOrder:
-    """The VM is to run: where it was, or on `node`."""
-
-    name: VmName
-    node: NodeId = NodeId(0)
-
-
-@dataclass(frozen=True, slots=True)
-class StopOrder:
-    """The VM is to be shut down, and not started again. `force`: its own system is not asked."""
-
-    name: VmName
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MoveOrder:
-    """The VM is to go to another node, `to` or the freest that fits; `live` without being stopped."""
-
-    name: VmName
-    to: NodeId = NodeId(0)
-    live: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class WishOrder:
-    """What is wanted of a VM, for the node that has it."""
-
-    name: VmName
-    wishes: Wishes
-
-
-@dataclass(frozen=True, slots=True)
-class ExcuseOrder:
-    """A node is given no VMs (`on`), and its own are moved off (`drain`); or it is as every other again."""
-
-    node: NodeId
-    on: bool = True
-    drain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FenceOrder:
-    """The fence agents of a lost node are to be tried now."""
-
-    node: NodeId
-
-
-Order = StartOrder | StopOrder | MoveOrder | WishOrder | ExcuseOrder | FenceOrder
 
 
 @dataclass(frozen=True, slots=True)

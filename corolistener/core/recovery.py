@@ -7,7 +7,7 @@ here. So a master that dies in the middle of anything takes nothing with it.
 from collections import Counter, defaultdict
 from dataclasses import replace
 
-from corolistener.core import keeping
+from corolistener.core import keeping, moves, orders
 from corolistener.core.actions import Answer, Fence, Multicast, Until
 from corolistener.core.config import ProofKind
 from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
@@ -15,7 +15,7 @@ from corolistener.core.fencing import Attempt, proof, proof_due
 from corolistener.core.ledger import EMPTY, Panic, Placed, Proven, Rows
 from corolistener.core.messages import Alarm, Confirm, Report, VmState
 from corolistener.core.notes import NoteCode
-from corolistener.core.relocation import Placement, plan
+from corolistener.core.placing import choose, shown
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
@@ -44,7 +44,7 @@ def decide(s: State, now: Instant) -> None:
         _fence(s, now)
     if not keeping.may_propose(s):
         return
-    rows = _alarm(s) or (_changes(s, now) if s.keeping.ledger.panic is None else EMPTY)
+    rows = _alarm(s) or orders.next_rows(s) or (_changes(s, now) if s.keeping.ledger.panic is None else EMPTY)
     if rows:
         keeping.propose(s, rows)
 
@@ -54,7 +54,7 @@ def _count(s: State, now: Instant) -> None:
     for node in s.group.peers:
         s.fencing.returned(node)
     if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
-        for node in owed(s):
+        for node in (*owed(s), *s.desk.fences):
             s.fencing.gone.setdefault(node, now)
 
 
@@ -62,12 +62,16 @@ def _changes(s: State, now: Instant) -> Rows:
     """Everything the ledger has to say and does not yet."""
     proven = _proofs(s, now)
     placed = _reconcile(s)
-    stamp = (s.keeping.version, s.group.line, s.news, proven)
+    again = min(s.desk.again.values(), default=None)
+    stamp = (s.keeping.version, s.group.line, s.news, proven, again is not None and now >= again)
     if stamp != s.considered:
         s.considered = stamp
         old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}
-        placed |= _relocate(s, old | {each.node for each in proven})
-    return Rows(placed=tuple(placed[name] for name in sorted(placed)), proven=proven)
+        lost = {node for node in old | {each.node for each in proven} if not here(s, node)}
+        placed = _relocate(s, lost) | moves.given_up(s, now) | moves.drained(s, now) | moves.ended(s, lost) | placed
+        s.desk.again = {name: at for name, at in s.desk.again.items() if now < at or name in placed}
+    rows = tuple(placed[name] for name in sorted(placed))
+    return Rows(placed=rows, proven=proven, recalled=moves.returned(s))
 
 
 # -- proofs
@@ -76,7 +80,7 @@ def _changes(s: State, now: Instant) -> Rows:
 def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
     """The proofs that are there and not in the ledger yet."""
     found, ledger = [], s.keeping.ledger
-    for node in owed(s):
+    for node in sorted({*owed(s), *s.desk.fences}):
         known = ledger.known.get(node)
         if known is None or node not in s.fencing.gone or ledger.proven(node) is not None:
             continue
@@ -118,7 +122,9 @@ def _fence(s: State, now: Instant) -> None:
     care, fencing, ledger = s.config.care, s.fencing, s.keeping.ledger
     if ProofKind.AGENT not in care.proofs:
         return
-    wanted = [n for n in owed(s) if n in care.agents and n in ledger.known and ledger.proven(n) is None]
+    s.desk.fences -= {node for node in s.desk.fences if here(s, node) or ledger.proven(node) is not None}
+    gone = sorted({*owed(s), *s.desk.fences})
+    wanted = [n for n in gone if n in care.agents and n in ledger.known and ledger.proven(n) is None]
     for node in [node for node, each in fencing.attempts.items() if node not in wanted and each.ticket is None]:
         del fencing.attempts[node]
     for node in wanted:
@@ -194,7 +200,7 @@ def _reconcile(s: State) -> dict[VmName, Placed]:
                     s.out.note(NoteCode.VM_FROZEN, vm=name, why=changed.frozen)
         for name in () if peer.disallowed else peer.inventory.ended:
             row = rows.get(name)
-            if row is not None and row.node == node and row.on:
+            if row is not None and row.node == node and row.on and not row.to:
                 news[name] = replace(row, on=False)
         found |= news
         if not news:
@@ -225,40 +231,35 @@ def _reported(row: Placed, node: NodeId, report: Report) -> Placed:
     """A placement after a member's report about its copy."""
     if node in row.holders:
         on = row.on or report.state is VmState.RUNNING
-        return replace(row, vm=report.vm, on=on)
+        known = report.vm.definition or row.vm.definition
+        return replace(row, vm=replace(report.vm, definition=known), on=on)
     if report.stray and not row.frozen:
         return replace(row, frozen=f"was started by hand on node {node}")
     return row
 
 
-def _relocate(s: State, proven: set[NodeId]) -> dict[VmName, Placed]:
-    """New nodes for the VMs of proven nodes that are not here."""
-    rows, gone = s.keeping.ledger.placements, [node for node in proven if not here(s, node)]
-    names = {name for node in gone for name in s.keeping.ledger.at.get(node, ())}
-    lost = {name: rows[name] for name in names if _is_lost(s, rows[name], proven)}
-    if not lost:
+def _relocate(s: State, lost: set[NodeId]) -> dict[VmName, Placed]:
+    """New nodes for the VMs of nodes that are gone and proven."""
+    rows = s.keeping.ledger.placements
+    names = {name for node in lost for name in s.keeping.ledger.at.get(node, ())}
+    owed_vms = {name: rows[name] for name in names if _is_lost(s, rows[name], lost)}
+    if not owed_vms:
         return {}
-    nodes = [
-        peer.capacity
-        for node in s.group.present
-        if (peer := s.group.peers[node]).capacity is not None and not peer.disallowed and peer.inventory.complete
-    ]
-    running = [Placement(row.vm, row.node) for name, row in sorted(rows.items()) if row.on and name not in lost]
-    planned = plan(nodes, running, [row.vm for _, row in sorted(lost.items())])
+    planned = choose(s, owed_vms.values())
     for each in planned.owed:
-        why = " ".join(f"{refusal.obstacle.value}:{refusal.nodes}" for refusal in each.refusals) or "no-nodes"
-        s.tell(f"vm-{each.vm.name}", NoteCode.VM_OWED, vm=each.vm.name, why=why)
+        s.tell(f"vm-{each.vm.name}", NoteCode.VM_OWED, vm=each.vm.name, why=shown(each.refusals))
     found = {}
     for placement in planned.placements:
-        row = lost[placement.vm.name]
-        found[placement.vm.name] = replace(row, node=placement.node, to=NodeId(0), generation=row.generation + 1)
+        row = owed_vms[placement.vm.name]
+        anew = replace(row, node=placement.node, generation=row.generation + 1)
+        found[placement.vm.name] = replace(anew, to=NodeId(0), live=True, tried=())
         s.told.pop(f"vm-{placement.vm.name}", None)
         s.out.note(NoteCode.VM_PLACED, vm=placement.vm.name, node=placement.node, was=row.node, generation=row.generation + 1)
     return found
 
 
-def _is_lost(s: State, row: Placed, proven: set[NodeId]) -> bool:
-    return row.on and not row.frozen and all(node in proven and not here(s, node) for node in row.holders)
+def _is_lost(s: State, row: Placed, lost: set[NodeId]) -> bool:
+    return row.on and not row.frozen and all(moves.free(s, row, node, lost) for node in row.holders)
 
 
 # -- panic

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from corolistener.core.actions import Reason
 from corolistener.core.config import Config, ConfigId, NodeEntry
 from corolistener.core.copies import Copies
+from corolistener.core.desk import Desk
 from corolistener.core.duties import Duties
 from corolistener.core.election import rank
 from corolistener.core.fencing import Fencing
@@ -16,6 +17,7 @@ from corolistener.core.messages import Alarm, Offer
 from corolistener.core.notes import NoteCode
 from corolistener.core.out import Out
 from corolistener.core.rewrite import Rewrite
+from corolistener.core.shelf import Shelf
 from corolistener.core.storing import Storing
 from corolistener.core.view import Epoch, View
 from corolistener.ids import Instant, NodeId, Ticket
@@ -64,6 +66,12 @@ class State:
     rewrite: Rewrite = field(default_factory=Rewrite)
     copies: Copies = field(default_factory=Copies)
     fencing: Fencing = field(default_factory=Fencing)
+    shelf: Shelf = field(default_factory=Shelf)
+    desk: Desk = field(default_factory=Desk)
+    emptying: Instant | None = None
+    """Since when this node is to leave and its VMs have to be gone first."""
+    ask_at: Instant = Instant(0)
+    """When it may ask again to be given none."""
     news: int = 0
     """Counts what members reported of their VMs."""
     unread: set[NodeId] = field(default_factory=set)

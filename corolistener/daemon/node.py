@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corolistener.core import events as e
-from corolistener.core.actions import Answer, Family
+from corolistener.core.actions import Answer
 from corolistener.core.config import Care, Cluster, Config, Timing
+from corolistener.core.families import Family
 from corolistener.core.notes import Note
 from corolistener.core.status import Status
 from corolistener.daemon.clock import now

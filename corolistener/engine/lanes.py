@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from corolistener.core.actions import (
     DisarmWatchdog,
     DropAddress,
-    Family,
     ReleaseLock,
     StopService,
     StopVm,
@@ -21,6 +20,7 @@ from corolistener.core.actions import (
     Until,
 )
 from corolistener.core.events import Outcome, Result
+from corolistener.core.families import Family
 from corolistener.core.view import RingId
 from corolistener.engine.ports import Cancel, Effect
 from corolistener.ids import Instant, Ticket

@@ -8,9 +8,10 @@ import traceback
 from collections import deque
 from collections.abc import Mapping
 
-from corolistener.core.actions import Action, Answer, Family, Leave, Multicast, TicketedAction, family_of, lane_of
+from corolistener.core.actions import Action, Answer, Leave, Multicast, TicketedAction
 from corolistener.core.config import Config
 from corolistener.core.events import Event, Finished, Outcome, Result, SendingLost, TimePassed
+from corolistener.core.families import Family, family_of, lane_of
 from corolistener.core.invariants import check
 from corolistener.core.machine import Core
 from corolistener.core.messages import Message

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from corolistener.sim.world import World
 
 Undo = Callable[[], None]
+Strike = Callable[["World", NodeId, Sequence[str]], Undo | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """`strike` returns what ends it. `words` draws its details, `lasts` are the durations to choose from."""
 
-    strike: Callable[["World", NodeId, Sequence[str]], Undo | None]
+    strike: Strike
     weight: int = 1
     lasts: tuple[int, ...] = ()
     words: Callable[[Random, Sequence[NodeId]], tuple[str, ...]] = lambda dice, nodes: ()

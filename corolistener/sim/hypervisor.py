@@ -5,20 +5,23 @@ and goes on with what it was asked when nobody waits for the answer any more. `E
 executed where from when to when; no node can read it.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from corolistener.core.actions import MarkVm, ResumeVm, StartVm, StopVm, SuspendVm
+from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
 from corolistener.core.capacity import Vm
-from corolistener.core.events import Copied, CopyChanged, Event, HypervisorLost, Listed, Outcome, Result
+from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.messages import VmState
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.heap import Chance, Heap
 
-VmAction = StartVm | ResumeVm | SuspendVm | StopVm | MarkVm
+VmAction = StartVm | ResumeVm | SuspendVm | StopVm | MarkVm | MigrateVm | ShutDownVm | EditVm
 Answer = Callable[[Outcome], None]
 Tell = Callable[[Event], None]
+Reach = Callable[[NodeId, bool], "Hypervisor | None"]
+"""The hypervisor of another node, where it can be reached over the network and answers; or (True) wherever it is."""
 
 LATENCY_MS: dict[type[VmAction], tuple[int, int, int]] = {
     StartVm: (400, 100, 900),
@@ -26,7 +29,12 @@ LATENCY_MS: dict[type[VmAction], tuple[int, int, int]] = {
     SuspendVm: (5, 1, 20),
     StopVm: (200, 20, 400),
     MarkVm: (3, 1, 10),
+    MigrateVm: (1500, 100, 8000),
+    ShutDownVm: (5, 1, 20),
+    EditVm: (5, 1, 20),
 }
+GUEST_ENDS_MS = (2000, 300, 20_000)
+"""How long a VM's own system takes to shut down."""
 SLOW_MS = (0, 200, 3000)
 SLOW_SHARE = 0.05
 NEWS_MS = (1, 1, 60)
@@ -76,14 +84,29 @@ class Executions:
 
 @dataclass(slots=True)
 class Instance:
-    """A copy of a VM. `generation` is the label written on it, 0 where there is none."""
+    """A copy of a VM. `generation` is the label written on it, 0 where there is none. `arriving`: its memory is coming."""
 
     vm: Vm
     running: bool = False
     generation: int = 0
+    arriving: bool = False
 
     def copied(self) -> Copied:
         return Copied(self.vm, VmState.RUNNING if self.running else VmState.SUSPENDED, self.generation)
+
+
+def definition(vm: Vm) -> bytes:
+    """The text that a VM is started from: everything that is said of it."""
+    return repr(replace(vm, definition="")).encode()
+
+
+def known_as(vm: Vm) -> Vm:
+    """The VM with the name of its definition."""
+    return replace(vm, definition=hashlib.sha256(definition(vm)).hexdigest()[:16])
+
+
+def defined(vm: Vm) -> Defined:
+    return Defined(vm.name, vm.definition, definition(vm))
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +124,7 @@ def name_of(action: VmAction) -> VmName:
 
 
 def kind_of(action: VmAction) -> str:
-    """The name of a fault of this action: vm-start, vm-resume, vm-suspend, vm-stop, vm-mark."""
+    """The name of a fault of this action: vm-start, vm-resume, vm-suspend, vm-stop, vm-mark, vm-migrate and so on."""
     return f"vm-{type(action).__name__.removesuffix('Vm').lower()}"
 
 
@@ -112,8 +135,11 @@ class Hypervisor:
     since when nothing has hindered it.
     """
 
-    def __init__(self, node: NodeId, heap: Heap, chance: Chance, executions: Executions, faults: set[str]) -> None:
+    def __init__(
+        self, node: NodeId, heap: Heap, chance: Chance, executions: Executions, faults: set[str], reach: Reach
+    ) -> None:
         self.node, self.heap, self.chance, self.executions, self.faults = node, heap, chance, executions, faults
+        self.reach = reach
         self.copies: dict[VmName, Instance] = {}
         self.storages: set[str] = set()
         self.jobs: dict[VmName, deque[Job]] = {}
@@ -134,6 +160,9 @@ class Hypervisor:
         def connected() -> None:
             if self.life == life and self.answers:
                 self.listener, self.able_at = listener, self.heap.now
+                for _, copy in sorted(self.copies.items()):
+                    if copy.vm.definition:
+                        listener(defined(copy.vm))
                 listener(Listed(tuple(copy.copied() for _, copy in sorted(self.copies.items()))))
 
         self.heap.after(self.chance.vary(*CONNECT_MS), connected)
@@ -158,6 +187,8 @@ class Hypervisor:
 
     def _changed(self, name: VmName, by_user: bool = False) -> None:
         copy = self.copies.get(name)
+        if copy is not None and copy.vm.definition:
+            self._tell(defined(copy.vm))
         self._tell(CopyChanged(name, copy.copied() if copy is not None else None, by_user))
 
     # What is asked
@@ -168,6 +199,8 @@ class Hypervisor:
             self.heap.after(1, lambda: answer(Outcome(Result.FAILED, "the hypervisor does not answer")))
             return
         jobs = self.jobs.setdefault(name_of(action), deque())
+        if jobs and jobs[0].begun and isinstance(jobs[0].action, MigrateVm) and isinstance(action, SuspendVm | StopVm):
+            self._end_migration(jobs.popleft(), "canceled by client")
         jobs.append(Job(action, answer))
         self._advance(name_of(action))
 
@@ -180,6 +213,9 @@ class Hypervisor:
         if job.begun or self.frozen or kind_of(job.action) in self.faults:
             return
         job.begun = True
+        if isinstance(job.action, MigrateVm) and not self._arrive(job.action):
+            self.heap.after(20, lambda: self._end(name, job))
+            return
         slow = self.chance.happens(SLOW_SHARE)
         self.heap.after(self.chance.vary(*(SLOW_MS if slow else LATENCY_MS[type(job.action)])), lambda: self._end(name, job))
 
@@ -213,8 +249,8 @@ class Hypervisor:
                 if copy is None:
                     self.copies[name] = Instance(vm, generation=generation)
             case ResumeVm():
-                if copy is None:
-                    return Outcome(Result.FAILED, "no such domain")
+                if copy is None or copy.arriving:
+                    return Outcome(Result.FAILED, "no such domain" if copy is None else "its memory is still arriving")
                 self._run(copy, stray=False)
             case SuspendVm():
                 if copy is not None:
@@ -227,8 +263,68 @@ class Hypervisor:
                 if copy is None:
                     return Outcome(Result.FAILED, "no such domain")
                 copy.generation = generation
+            case MigrateVm():
+                return self._migrated(action, copy)
+            case ShutDownVm() | EditVm():
+                if copy is None:
+                    return Outcome(Result.FAILED, "no such domain")
+                if isinstance(action, ShutDownVm):
+                    self.heap.after(self.chance.vary(*GUEST_ENDS_MS), lambda: self._guest_ends(name, copy))
         self._changed(name)
         return Outcome(Result.DONE)
+
+    def _guest_ends(self, name: VmName, copy: Instance) -> None:
+        """Its own system has come to the end of its shutdown, if it was not stopped in it."""
+        if self.copies.get(name) is copy and copy.running and not self.frozen:
+            self.end_by_hand(name)
+
+    # Migration: the memory arrives over there in a copy that does not run yet; this one halts, that one runs, this one goes
+
+    def _arrive(self, action: MigrateVm) -> bool:
+        copy, other = self.copies.get(action.name), self.reach(action.to, False)
+        if copy is None or not copy.running or other is None or action.name in other.copies or other.frozen:
+            return False
+        if not copy.vm.storages <= other.storages:
+            return False
+        other.copies[action.name] = Instance(copy.vm, generation=copy.generation, arriving=True)
+        other._changed(action.name)
+        return True
+
+    def _migrated(self, action: MigrateVm, copy: Instance | None) -> Outcome:
+        """The switch. Cut in the middle it may leave both, and only the new one runs (`vm-migrate-halves`)."""
+        name, other = action.name, self.reach(action.to, False)
+        arrived = other.copies.get(name) if other is not None else None
+        if other is None or arrived is None or not arrived.arriving or copy is None or not copy.running:
+            self._leave_over(action)
+            return Outcome(Result.FAILED, "unable to connect to server" if other is None else "operation failed: job failed")
+        self._halt(copy)
+        arrived.arriving = False
+        other._run(arrived, stray=False)
+        other._changed(name)
+        if f"{kind_of(action)}-halves" in self.faults:
+            self._changed(name)
+            return Outcome(Result.FAILED, "connection reset by peer")
+        del self.copies[name]
+        self._changed(name)
+        return Outcome(Result.DONE)
+
+    def _end_migration(self, job: Job, why: str) -> None:
+        assert isinstance(job.action, MigrateVm)
+        self._leave_over(job.action)
+        self.heap.after(1, lambda: job.answer(Outcome(Result.FAILED, why)))
+
+    def _leave_over(self, action: MigrateVm) -> None:
+        """What had arrived of it is worth nothing; the machine over there finds out by itself."""
+        other = self.reach(action.to, True)
+        if other is not None:
+            other.forget_arriving(action.name)
+
+    def forget_arriving(self, name: VmName) -> None:
+        """Its source is gone: the process that waited for its memory ends."""
+        copy = self.copies.get(name)
+        if copy is not None and copy.arriving:
+            del self.copies[name]
+            self._changed(name)
 
     def _run(self, copy: Instance, stray: bool) -> None:
         copy.running = True
@@ -272,6 +368,8 @@ class Hypervisor:
         for job in waiting:
             if job.begun and not self.frozen and kind_of(job.action) not in self.faults and self.chance.happens(0.5):
                 self.carry_out(job.action)
+            elif job.begun and isinstance(job.action, MigrateVm):
+                self._leave_over(job.action)
             if not job.orphan:
                 self.heap.after(1, lambda job=job: job.answer(Outcome(Result.FAILED, "connection reset")))  # type: ignore[misc]
 
@@ -283,6 +381,9 @@ class Hypervisor:
                 self.connect(listener)
 
     def power_off(self) -> None:
+        for job in [job for jobs in self.jobs.values() for job in jobs if job.begun]:
+            if isinstance(job.action, MigrateVm):
+                self._leave_over(job.action)
         for copy in self.copies.values():
             self._halt(copy)
         self.copies.clear()

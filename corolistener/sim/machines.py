@@ -8,9 +8,11 @@ from corolistener.core.actions import (
     DropAddress,
     HoldAddress,
     InstallConfig,
+    KeepDefinition,
     Lock,
     PrepareConfig,
     ReadConfig,
+    ReadDefinition,
     Record,
     ReleaseLock,
     ReloadConfig,
@@ -76,6 +78,13 @@ def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> 
             if machine.memory.full:
                 return Outcome(Result.FAILED, "no space left on device")
             machine.memory.write(action)
+        case KeepDefinition(name=name, definition=definition, text=text):
+            if machine.memory.full:
+                return Outcome(Result.FAILED, "no space left on device")
+            machine.memory.definitions[name, definition] = text
+        case ReadDefinition(name=name, definition=definition):
+            found = machine.memory.definitions.get((name, definition))
+            return Outcome(Result.DONE, text=found) if found is not None else Outcome(Result.FAILED, "no such definition")
         case ReloadConfig():
             outcome = conffile.carry_out(machine.disk, machine.id, action)
             if outcome.result is not Result.DONE:
@@ -100,6 +109,8 @@ LATENCY_MS: dict[type[object], tuple[int, int, int]] = {
     StartService: (300, 50, 3000),
     StopService: (200, 20, 900),
     Record: (4, 1, 120),
+    KeepDefinition: (4, 1, 120),
+    ReadDefinition: (1, 1, 10),
     ReloadConfig: (40, 5, 300),
 }
 CONFIG_MS = (5, 1, 200)

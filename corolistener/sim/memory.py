@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from corolistener.core.actions import Record
 from corolistener.core.events import Recalled
 from corolistener.core.ledger import Ledger, Version
+from corolistener.ids import VmName
 
 
 @dataclass(slots=True)
@@ -14,6 +15,7 @@ class Memory:
     version: Version = Version()
     ledger: Ledger = field(default_factory=Ledger)
     full: bool = False
+    definitions: dict[tuple[VmName, str], bytes] = field(default_factory=dict)
 
     def write(self, action: Record) -> None:
         if action.whole:

@@ -1,13 +1,36 @@
 """The commands of stories about VMs, hypervisors, watchdogs, fence agents, and what operators say of them."""
 
-from corolistener.core.actions import Fence, MarkVm, ResumeVm, StartVm, StopVm, SuspendVm, TicketedAction
+from collections.abc import Callable
+
+from corolistener.core.actions import (
+    EditVm,
+    Fence,
+    KeepDefinition,
+    MarkVm,
+    MigrateVm,
+    ReadDefinition,
+    ResumeVm,
+    ShutDownVm,
+    StartVm,
+    StopVm,
+    SuspendVm,
+    TicketedAction,
+)
 from corolistener.core.notes import NoteCode
+from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Manner
 from corolistener.sim.vms import STORAGE, Estate, read_options, read_vm, span_ms
 from corolistener.sim.world import World
 
-HIDDEN_OF_VMS = {NoteCode.VM_STARTED, NoteCode.VM_RESUMED, NoteCode.VM_SUSPENDED, NoteCode.VM_STOPPED, NoteCode.FENCING}
+HIDDEN_OF_VMS = {
+    NoteCode.VM_STARTED,
+    NoteCode.VM_RESUMED,
+    NoteCode.VM_SUSPENDED,
+    NoteCode.VM_STOPPED,
+    NoteCode.VM_SHUT_DOWN,
+    NoteCode.FENCING,
+}
 
 
 def shown_vm(action: TicketedAction) -> str | None:
@@ -17,7 +40,13 @@ def shown_vm(action: TicketedAction) -> str | None:
             return f"StartVm({action.vm.name}, generation={action.generation}, {action.reason.value})"
         case ResumeVm() | SuspendVm() | StopVm():
             return f"{type(action).__name__}({action.name}, {action.reason.value})"
-        case MarkVm():
+        case MigrateVm():
+            return f"MigrateVm({action.name}, to=n{action.to})"
+        case ShutDownVm():
+            return f"ShutDownVm({action.name}, {action.reason.value})"
+        case EditVm():
+            return f"EditVm({action.name})"
+        case MarkVm() | KeepDefinition() | ReadDefinition():
             return None
         case Fence():
             return f"Fence(n{action.node})"
@@ -105,6 +134,22 @@ class VmVerbs:
             raise ValueError("fence --confirm NODE at NODE")
         self.estate.confirm(_node(at), _node(node))
 
+    def do_order(self, name: str, verb: str, what: str, *words: str) -> None:
+        """An operator at a node: `order n1 move VM [n2] [cold]`, `order n1 start VM [n2]`, `order n1 stop VM [force]`,
+        `order n1 excuse n3 [drain]`, `order n1 readmit n3`, `order n1 fence n3`."""
+        node = next((_node(word) for word in words if word.removeprefix("n").isdigit()), NodeId(0))
+        orders: dict[str, Callable[[], Order]] = {
+            "move": lambda: MoveOrder(VmName(what), node, "cold" not in words),
+            "start": lambda: StartOrder(VmName(what), node),
+            "stop": lambda: StopOrder(VmName(what), "force" in words),
+            "excuse": lambda: ExcuseOrder(_node(what), drain="drain" in words),
+            "readmit": lambda: ExcuseOrder(_node(what), on=False),
+            "fence": lambda: FenceOrder(_node(what)),
+        }
+        if verb not in orders:
+            raise ValueError(f"nobody can order {verb!r}: {', '.join(orders)}")
+        self.estate.order(_node(name), orders[verb]())
+
     def do_panic(self, name: str, *reason: str) -> None:
         self.estate.alarm(_node(name), calm=False, reason=" ".join(reason))
 
@@ -119,6 +164,7 @@ class VmVerbs:
             row = ledger.placements.get(name)
             where = "in nobody's care" if row is None else f"placed on n{row.node} generation={row.generation}"
             if row is not None:
+                where += f" moves to n{row.to}" * bool(row.to)
                 where += " shut down" * (not row.on) + f" frozen: {row.frozen}" * bool(row.frozen)
             copies = [
                 f"{'runs' if copy.running else 'suspended'} on n{node} generation={copy.generation}"

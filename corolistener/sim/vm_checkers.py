@@ -198,11 +198,11 @@ class VmChecker:
             leaving = daemon is not None and daemon.pump.core.state.mode in (Mode.LEAVING, Mode.LEFT)
             if same and leased and not leaving:
                 self.found(f"{name} is moved from node {node}, which has a lease, by proof {proof}")
-        if row.node not in before.holders:
-            self._fits(s, row, after)
+        for node in sorted(set(row.holders) - set(before.holders)):
+            self._fits(s, row, node, after)
 
-    def _fits(self, s: State, row: Placed, after: Ledger) -> None:
-        node, options = row.node, self.estate.options
+    def _fits(self, s: State, row: Placed, node: NodeId, after: Ledger) -> None:
+        options = self.estate.options
         peer = s.group.peers.get(node)
         if node not in s.group.present or peer is None or peer.disallowed:
             self.found(f"{row.vm.name} is placed on node {node}, which is no admitted member")
@@ -311,6 +311,8 @@ def unsettled(world: "World", estate: "Estate", states: dict[NodeId, State]) -> 
 def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger, name: VmName, row: Placed) -> str | None:
     copies = {node: at.hypervisor.copies[name] for node, at in estate.nodes.items() if name in at.hypervisor.copies}
     running = sorted(estate.executions.now.get(name, {}))
+    if row.to:
+        return f"{name} is on its way from node {row.node} to node {row.to}"
     if row.frozen:
         return f"{name} is frozen and runs on {running}" if len(running) > 1 else None
     if not row.on:

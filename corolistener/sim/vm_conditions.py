@@ -66,6 +66,19 @@ def _on_the_wire(kind: type[Message]) -> Predicate:
     return sender
 
 
+def _migrating(side: str) -> Predicate:
+    """The node that a VM is leaving, or the one that it is coming to."""
+
+    def node_of(world: "World") -> NodeId | None:
+        for s in _states(world).values():
+            for name in sorted(s.keeping.ledger.moving):
+                row = s.keeping.ledger.placements[name]
+                return row.node if side == "source" else row.to
+        return None
+
+    return node_of
+
+
 VM_CONDITIONS: dict[str, Predicate] = {
     "fence-in-flight": _fencing,
     "being-fenced": _fenced,
@@ -73,6 +86,8 @@ VM_CONDITIONS: dict[str, Predicate] = {
     "vm-coming": _placed_not_running,
     "vm-going": _suspending,
     "recording": _recording,
+    "vm-leaving": _migrating("source"),
+    "vm-arriving": _migrating("target"),
     "entries-on-the-wire": _on_the_wire(Entries),
     "chapter-on-the-wire": _on_the_wire(Chapter),
 }

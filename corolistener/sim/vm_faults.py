@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+from corolistener.core.wishes import ExcuseOrder, MoveOrder, StartOrder, StopOrder
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Manner
 from corolistener.sim.fault import Fault, Undo
@@ -131,12 +132,57 @@ def _all_power(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
     return back
 
 
+def _moves(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    _order(world, node, MoveOrder(VmName(words[0]), _to(words[1]), words[2] == "live"))
+
+
+def _starts(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    _order(world, node, StartOrder(VmName(words[0]), _to(words[1])))
+
+
+def _stops(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    _order(world, node, StopOrder(VmName(words[0])))
+
+
+def _order(world: "World", node: NodeId, order: MoveOrder | StartOrder | StopOrder) -> None:
+    if world.estate is not None and order.name in world.estate.users.vms:
+        world.estate.order(node, order)
+
+
+def _drains(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
+    """An operator wants this node to be empty, and takes that back."""
+    estate = world.estate
+    if estate is None:
+        return None
+    at = min((each for each in world.daemons if each != node), default=node)
+    estate.order(at, ExcuseOrder(node, drain=words[0] == "drain"))
+
+    def end() -> None:
+        for each in sorted(world.daemons):
+            estate.order(each, ExcuseOrder(node, on=False))
+
+    return end
+
+
+def _move_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
+    return (
+        *_vm_words(dice, nodes),
+        dice.choice(("n0", *(f"n{node}" for node in nodes))),
+        dice.choice(("live", "live", "cold")),
+    )
+
+
+def _to(word: str) -> NodeId:
+    return NodeId(int(word.removeprefix("n")))
+
+
 def _vm_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
     return (f"v{dice.randint(1, dice.choice((4, 12, VMS_MOST)))}",)
 
 
 def _hang_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
-    return (f"vm-{dice.choice(('start', 'resume', 'suspend', 'stop', 'mark'))}{dice.choice(('', '-fails'))}",)
+    deed = dice.choice(("start", "resume", "suspend", "stop", "mark", "migrate", "shutdown"))
+    return (f"vm-{deed}{dice.choice(('', '-fails'))}",) if dice.random() < 0.9 else ("vm-migrate-halves",)
 
 
 LONG = (500, 2000, 6000, 12_000, 25_000)
@@ -153,6 +199,10 @@ VM_FAULTS: dict[str, Fault] = {
     "storage-lost": Fault(_storage, 1, LONG),
     "agent": Fault(_agent, 2, LONG, lambda dice, nodes: (dice.choice(("fails", "hangs", "times-out")),)),
     "operator-confirms": Fault(_confirms, 3),
+    "operator-moves": Fault(_moves, 4, (), _move_words),
+    "operator-starts": Fault(_starts, 2, (), _move_words),
+    "operator-stops": Fault(_stops, 1, (), _vm_words),
+    "operator-excuses": Fault(_drains, 2, LONG, lambda dice, nodes: (dice.choice(("drain", "drain", "keep")),)),
     "panic": Fault(_panic, 1, LONG),
     "all-power-off": Fault(
         _all_power, 1, (100, 3000, 10_000), lambda dice, nodes: tuple(f"n{node}" for node in dice.sample(nodes, len(nodes)))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from corolistener.core.actions import (
     DisarmWatchdog,
-    Family,
+    EditVm,
     FeedWatchdog,
     Fence,
     MarkVm,
+    MigrateVm,
     ResumeVm,
+    ShutDownVm,
     StartVm,
     StopVm,
     SuspendVm,
@@ -23,12 +25,14 @@ from corolistener.core.actions import (
 )
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import Care, ProofKind
-from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, Outcome, Result
+from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, OrderAsked, Outcome, Result, Shelved
+from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
+from corolistener.core.wishes import ExcuseOrder, Order, StartOrder, StopOrder
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Agent, Manner
-from corolistener.sim.hypervisor import Executions, Hypervisor
+from corolistener.sim.hypervisor import Executions, Hypervisor, known_as
 from corolistener.sim.machines import Port
 from corolistener.sim.watchdog import Watchdog
 
@@ -93,16 +97,26 @@ class Estate:
         self.nodes = {node: self._node(node) for node in world.machines}
         self.off_since: dict[NodeId, int] = {}
         self.said_off: dict[NodeId, int] = {}
+        self.excused: set[NodeId] = set()
 
     def _node(self, node: NodeId) -> Node:
         world = self.world
-        hypervisor = Hypervisor(node, world.heap, world.chance, self.executions, world.machines[node].hung)
+        reach = partial(self._reach, node)
+        hypervisor = Hypervisor(node, world.heap, world.chance, self.executions, world.machines[node].hung, reach)
         hypervisor.storages.add(STORAGE)
         return Node(
             hypervisor,
             Watchdog(world.heap, self.options.watchdog_ms, partial(self._reset, node, "the watchdog bites")),
             Agent(node, world.heap, world.chance, partial(self._reset, node, "is switched off by its fence agent")),
         )
+
+    def _reach(self, node: NodeId, other: NodeId, anyway: bool) -> Hypervisor | None:
+        world = self.world
+        if other not in self.nodes:
+            return None
+        there = world.machines[other].powered and self.nodes[other].hypervisor.answers
+        joined = world.totem.parts.get(node, 0) == world.totem.parts.get(other, 0)
+        return self.nodes[other].hypervisor if anyway or (there and joined) else None
 
     def _reset(self, node: NodeId, why: str) -> None:
         machine = self.world.machines[node]
@@ -126,6 +140,7 @@ class Estate:
 
     def daemon_started(self, daemon: "Daemon") -> None:
         node = self.nodes[daemon.machine.id]
+        daemon.take(Shelved(tuple(sorted(daemon.machine.memory.definitions))))
         daemon.take(Armed(node.watchdog.open()))
         if node.hypervisor.answers:
             node.hypervisor.connect(daemon.take)
@@ -163,7 +178,7 @@ class Estate:
             world.changed()
 
         match action:
-            case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm():
+            case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
                 node.hypervisor.ask(action, answer)
             case Fence(node=target):
                 boot = machine.boot
@@ -180,7 +195,7 @@ class Estate:
 
     def create(self, vm: Vm, node: NodeId) -> None:
         """A user makes a VM on a node, by means of its own: it runs, and nobody was asked."""
-        self.users.vms[vm.name] = vm
+        self.users.vms[vm.name] = known_as(vm)
         self.users.wanted[vm.name] = True
         self.start(vm.name, node)
 
@@ -240,6 +255,20 @@ class Estate:
         self._event(at, AlarmAsked(self.world.requests, calm, reason, "2026-01-01 00:00:00"))
         return self.world.requests
 
+    def order(self, at: NodeId, order: Order) -> int:
+        """An operator asks at a node for something about VMs or nodes. A stop that comes to pass is what users want."""
+        self.world.requests += 1
+        match order:
+            case StopOrder(name):
+                self.users.shut_down.add(name)
+                self.users.wanted[name] = False
+            case StartOrder(name):
+                self.users.wanted[name] = True
+            case ExcuseOrder(node, on):
+                self.excused = (self.excused | {node}) if on else (self.excused - {node})
+        self._event(at, OrderAsked(self.world.requests, order, "operator"))
+        return self.world.requests
+
     def _event(self, at: NodeId, event: Event) -> None:
         if at in self.world.daemons:
             self.world.daemons[at].take(event)
@@ -264,8 +293,14 @@ class Estate:
             elif self.world.heap.now >= self.off_since.get(node, 0) + LEFT_OFF_MS:
                 self.world.power_on(node)
             daemon = self.world.daemons.get(node)
-            if daemon is not None and daemon.pump.core.state.keeping.ledger.panic is not None:
+            if daemon is None:
+                continue
+            s = daemon.pump.core.state
+            if s.keeping.ledger.panic is not None:
                 self.alarm(node, calm=True)
+            for excused, each in s.keeping.ledger.excused.items():
+                if s.acting and excused not in absent and not each.incarnation:
+                    self.order(node, ExcuseOrder(excused, on=False))
 
     def _see_off(self, node: NodeId) -> None:
         """It stays off, whoever switched it on, and operators say so from time to time, everywhere."""

@@ -11,14 +11,13 @@ from functools import partial
 
 from corolistener.core.actions import (
     Answer,
-    Family,
     HoldAddress,
+    KeepDefinition,
     Record,
     ReloadConfig,
     StartService,
     StopService,
     TicketedAction,
-    family_of,
 )
 from corolistener.core.config import CloudAddress, Config, OnTakeover, Timing
 from corolistener.core.events import (
@@ -32,6 +31,7 @@ from corolistener.core.events import (
     Outcome,
     Running,
 )
+from corolistener.core.families import Family, family_of
 from corolistener.core.messages import Change, Heartbeat, Message
 from corolistener.core.notes import Note
 from corolistener.engine.ports import Cancel, Effect, Finish
@@ -209,7 +209,7 @@ class Daemon:
             if over or machine.boot != boot or not machine.powered:
                 return
             over = True
-            survives = isinstance(action, StartService | StopService | Record)
+            survives = isinstance(action, StartService | StopService | Record | KeepDefinition)
             if not self.alive and not (survives and world.chance.happens(0.5)):
                 return
             outcome = carry_out()

@@ -7,6 +7,7 @@ truncated text is a PeerError and never anything else. The numbers of the types 
 import msgspec
 
 from corolistener.core import messages as m
+from corolistener.core import wishes as w
 from corolistener.errors import PeerError
 from corolistener.ids import NodeId
 
@@ -49,13 +50,13 @@ CHANGES: dict[int, type[m.Change]] = {
     6: m.SetPriorities,
     7: m.Restamp,
 }
-ORDERS: dict[int, type[m.Order]] = {
-    1: m.StartOrder,
-    2: m.StopOrder,
-    3: m.MoveOrder,
-    4: m.WishOrder,
-    5: m.ExcuseOrder,
-    6: m.FenceOrder,
+ORDERS: dict[int, type[w.Order]] = {
+    1: w.StartOrder,
+    2: w.StopOrder,
+    3: w.MoveOrder,
+    4: w.WishOrder,
+    5: w.ExcuseOrder,
+    6: w.FenceOrder,
 }
 _NUMBERS = {cls: number for number, cls in TYPES.items()}
 _CHANGE_NUMBERS = {cls: number for number, cls in CHANGES.items()}

@@ -18,6 +18,7 @@ _ROOMS = (
     "capacity",
     "config",
     "copies",
+    "desk",
     "duties",
     "election",
     "events",
@@ -31,9 +32,11 @@ _ROOMS = (
     "notes",
     "out",
     "rewrite",
+    "shelf",
     "state",
     "storing",
     "view",
+    "wishes",
 )
 
 

@@ -145,7 +145,7 @@ def test_nothing_is_quiet_before_the_hypervisor_has_said_what_there_is() -> None
 def test_who_shuts_a_vm_down_means_it() -> None:
     copies = Copies()
     copies.listed((Copied(VM, RUNNING, 3),))
-    copies.gone(VM.name, by_user=True)
+    copies.gone(VM.name, True, T0, TIMING)
     assert copies.inventory().ended == (VM.name,)
     copies.seen(Copied(VM, RUNNING, 0))
     assert copies.inventory().ended == ()

@@ -111,5 +111,5 @@ def test_what_must_not_be_changed(ledger: Ledger, rows: Rows, why: str) -> None:
 
 def test_a_nodes_own_word_that_it_has_no_copy() -> None:
     moved = Rows(placed=(Placed(A, N2, 3),))
-    assert unlawful(with_a_on_n1(to=N2), moved, [(A.name, N2)])
-    assert not unlawful(with_a_on_n1(to=N2), moved, [(A.name, N1)])
+    assert unlawful(with_a_on_n1(to=N2), moved, lambda row, node: node == N2)
+    assert not unlawful(with_a_on_n1(to=N2), moved, lambda row, node: node == N1)

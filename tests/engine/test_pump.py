@@ -3,7 +3,7 @@
 import pytest
 
 from corolistener.core import invariants
-from corolistener.core.actions import DropAddress, Family, Reason, Record, ReleaseLock, StopService, SuspendVm, TicketedAction
+from corolistener.core.actions import DropAddress, Reason, Record, ReleaseLock, StopService, SuspendVm, TicketedAction
 from corolistener.core.config import CloudAddress, Cluster, Config, ConfigId, NodeEntry
 from corolistener.core.events import (
     BadMessage,
@@ -17,6 +17,7 @@ from corolistener.core.events import (
     TimePassed,
     VotesCounted,
 )
+from corolistener.core.families import Family
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Heartbeat, Hello, Wanted
 from corolistener.core.notes import NoteCode

@@ -24,7 +24,7 @@ class Scene:
         self.heap = Heap()
         self.executions = executions or Executions()
         self.faults: set[str] = set()
-        self.hypervisor = Hypervisor(node, self.heap, Chance(), self.executions, self.faults)
+        self.hypervisor = Hypervisor(node, self.heap, Chance(), self.executions, self.faults, lambda other, anyway: None)
         self.hypervisor.storages.add("shared")
         self.news: list[Event] = []
         self.answers: list[Outcome] = []

@@ -1,0 +1,71 @@
+"""Whose neighbour's an action is, and in which order domain it is carried out."""
+
+from typing import Literal
+
+from corolistener.core.actions import (
+    AnnounceAddress,
+    DisarmWatchdog,
+    DropAddress,
+    EditVm,
+    FeedWatchdog,
+    Fence,
+    HoldAddress,
+    InstallConfig,
+    KeepDefinition,
+    MarkVm,
+    MigrateVm,
+    PrepareConfig,
+    ReadConfig,
+    ReadDefinition,
+    Record,
+    ReleaseLock,
+    ReloadConfig,
+    ResumeVm,
+    ShutDownVm,
+    StartService,
+    StartVm,
+    StopService,
+    StopVm,
+    SuspendVm,
+    TakeDatabase,
+    TakeLock,
+    TicketedAction,
+    WithdrawConfig,
+)
+
+Family = Literal["address", "lock", "service", "config", "store", "vm", "fence", "watchdog"]
+"""Kinds of lanes: each has one neighbour."""
+
+
+def family_of(action: TicketedAction) -> Family:
+    """Whose neighbour's an action is."""
+    match action:
+        case HoldAddress() | AnnounceAddress() | DropAddress():
+            return "address"
+        case TakeLock() | ReleaseLock():
+            return "lock"
+        case TakeDatabase() | StartService() | StopService():
+            return "service"
+        case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig() | ReloadConfig():
+            return "config"
+        case Record() | KeepDefinition() | ReadDefinition():
+            return "store"
+        case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
+            return "vm"
+        case Fence():
+            return "fence"
+        case FeedWatchdog() | DisarmWatchdog():
+            return "watchdog"
+
+
+def lane_of(action: TicketedAction) -> str:
+    """The order domain of an action that ends in Finished: its family, and each VM's and each fenced node's own."""
+    match action:
+        case StartVm():
+            return f"vm:{action.vm.name}"
+        case ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
+            return f"vm:{action.name}"
+        case Fence():
+            return f"fence:{action.node}"
+        case _:
+            return family_of(action)

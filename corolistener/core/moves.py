@@ -1,0 +1,160 @@
+"""VMs that go to another node though theirs is here: migrated, drained, or given up by a node that cannot keep them running.
+
+A move is a row of the ledger (`to`), and while it is there neither side starts or resumes anything by itself. It ends by what
+both sides report of themselves, or by a proof: so it survives masters and daemons, and both ways in which a migration can
+fail half-way. Rules: safety.md, "Placement".
+"""
+
+from dataclasses import replace
+
+from corolistener.core.ledger import Excused, Placed
+from corolistener.core.messages import Report, VmState
+from corolistener.core.notes import NoteCode
+from corolistener.core.placing import choose, shown
+from corolistener.core.state import State
+from corolistener.ids import Instant, NodeId, VmName
+
+PARALLEL_MOVES = 2
+"""VMs that leave one node at a time: more would share its network, and each would take longer to be safe."""
+AGAIN_MS = 60_000
+"""When a VM that could not be moved, or that no node can keep running, is tried once more."""
+
+
+def report_of(s: State, name: VmName, node: NodeId) -> Report | None:
+    """What a member says of its copy; None where it has none, or is not here."""
+    peer = s.group.peers.get(node)
+    copies = peer.inventory.copies if peer is not None else ()
+    return next((each for each in copies if each.vm.name == name), None)
+
+
+def released(s: State, row: Placed, node: NodeId) -> bool:
+    """That member has no copy of the VM, knows this row, and makes none while the row is so: it is its own word."""
+    peer, name = s.group.peers.get(node), row.vm.name
+    if peer is None or node not in s.group.present or peer.disallowed or not peer.inventory.complete:
+        return False
+    if peer.inventory.at < s.keeping.changed.get(name, 0) or report_of(s, name, node) is not None:
+        return False
+    given_up = any(each.name == name and each.given_up == row.generation for each in peer.inventory.troubles)
+    return bool(row.to) or not row.on or (given_up and node == row.node)
+
+
+def free(s: State, row: Placed, node: NodeId, lost: set[NodeId]) -> bool:
+    """Nothing of the VM can be on this node: it says so, or it is proven about a lost one."""
+    return node in lost or released(s, row, node)
+
+
+# -- ends
+
+
+def ended(s: State, lost: set[NodeId]) -> dict[VmName, Placed]:
+    """The moves that have come to an end, one way or the other. `lost`: nodes that are gone, and proven to run nothing."""
+    rows = s.keeping.ledger.placements
+    found = {name: _ended(s, rows[name], lost) for name in sorted(s.keeping.ledger.moving) if not rows[name].frozen}
+    return {name: row for name, row in found.items() if row is not None}
+
+
+def _ended(s: State, row: Placed, lost: set[NodeId]) -> Placed | None:
+    here, there = report_of(s, row.vm.name, row.node), report_of(s, row.vm.name, row.to)
+    over, back = replace(row, node=row.to, to=NodeId(0), live=True), replace(row, to=NodeId(0), live=True)
+    anew = row.generation + 1
+    if free(s, row, row.node, lost):
+        if not free(s, row, row.to, lost):
+            return _told(s, over) if there is not None and there.state is not None else None
+        if _shut_down(s, row):
+            return replace(back, on=False)
+        if row.to in lost or row.node in lost:
+            return back if row.node in lost else replace(back, generation=anew)
+        return _told(s, replace(over, generation=anew))
+    if here is None or here.state is None or not free(s, row, row.to, lost) or not (here.stuck or row.to in lost):
+        return None
+    why = here.stuck or f"node {row.to} is lost"
+    s.out.note(NoteCode.VM_NOT_MOVED, vm=row.vm.name, node=row.node, to=row.to, why=why)
+    s.desk.again[row.vm.name] = Instant(s.last_step + AGAIN_MS)
+    # A copy that is suspended now may have been running over there meanwhile: its memory is not trusted.
+    return back if here.state is VmState.RUNNING else replace(back, generation=anew)
+
+
+def _told(s: State, row: Placed) -> Placed:
+    s.out.note(NoteCode.VM_MOVED, vm=row.vm.name, node=row.node, generation=row.generation)
+    return row
+
+
+def _shut_down(s: State, row: Placed) -> bool:
+    """Its user did, while it was moving."""
+    return any(row.vm.name in s.group.peers[node].inventory.ended for node in row.holders if node in s.group.peers)
+
+
+# -- begins
+
+
+def move(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
+    """The row by which a VM goes to another node; what is not running there is not migrated, but started over there."""
+    copy = report_of(s, row.vm.name, row.node)
+    live = live and copy is not None and copy.state is VmState.RUNNING
+    s.out.note(NoteCode.VM_MOVES, vm=row.vm.name, node=row.node, to=to, live=live)
+    return replace(row, to=to, live=live, tried=())
+
+
+def drained(s: State, now: Instant) -> dict[VmName, Placed]:
+    """The next moves off nodes that are to be empty."""
+    ledger, found = s.keeping.ledger, dict[VmName, Placed]()
+    for node, excused in sorted(ledger.excused.items()):
+        if not excused.drained or node not in s.group.present or s.group.peers[node].disallowed:
+            continue
+        rows = [ledger.placements[name] for name in sorted(ledger.at.get(node, ()))]
+        room = PARALLEL_MOVES - sum(1 for row in rows if row.to and row.node == node)
+        waiting = [row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now)]
+        if room > 0 and waiting:
+            found |= _off(s, waiting, room, now)
+    return found
+
+
+def _off(s: State, waiting: list[Placed], room: int, now: Instant) -> dict[VmName, Placed]:
+    planned, rows = choose(s, waiting, {row.node for row in waiting}), {row.vm.name: row for row in waiting}
+    for each in planned.owed:
+        s.tell(f"vm-{each.vm.name}", NoteCode.VM_NOT_MOVED, vm=each.vm.name, why=shown(each.refusals))
+        s.desk.again[each.vm.name] = Instant(now + AGAIN_MS)
+    return {each.vm.name: move(s, rows[each.vm.name], each.node, live=True) for each in planned.placements[:room]}
+
+
+def _due(s: State, row: Placed, now: Instant) -> bool:
+    return now >= s.desk.again.get(row.vm.name, now)
+
+
+def given_up(s: State, now: Instant) -> dict[VmName, Placed]:
+    """VMs that their node cannot keep running: another one tries, and when all have, the first one again after a while."""
+    rows, found = s.keeping.ledger.placements, dict[VmName, Placed]()
+    for node in s.group.present:
+        for trouble in s.group.peers[node].inventory.troubles:
+            row = rows.get(trouble.name)
+            if row is None or row.node != node or trouble.given_up != row.generation or not row.on or row.frozen or row.to:
+                continue
+            if released(s, row, node) and (anew := _elsewhere(s, row, trouble.why, now)) is not None:
+                found[trouble.name] = anew
+    return found
+
+
+def _elsewhere(s: State, row: Placed, why: str, now: Instant) -> Placed | None:
+    tried, generation = (*row.tried, row.node), row.generation + 1
+    planned = choose(s, [row], tried)
+    if planned.placements:
+        to = planned.placements[0].node
+        s.out.note(NoteCode.VM_PLACED, vm=row.vm.name, node=to, was=row.node, generation=generation, why=why)
+        return replace(row, node=to, generation=generation, tried=tried)
+    s.tell(f"vm-{row.vm.name}", NoteCode.VM_OWED, vm=row.vm.name, why=f"{why}; elsewhere: {shown(planned.owed[0].refusals)}")
+    if row.vm.name not in s.desk.again:
+        s.desk.again[row.vm.name] = Instant(now + AGAIN_MS)
+    if not _due(s, row, now):
+        return None
+    del s.desk.again[row.vm.name]
+    return replace(row, generation=generation, tried=())
+
+
+def returned(s: State) -> tuple[NodeId, ...]:
+    """Nodes that were excused for as long as they were leaving, and are back as another process."""
+    return tuple(node for node, each in sorted(s.keeping.ledger.excused.items()) if _back(s, each))
+
+
+def _back(s: State, excused: Excused) -> bool:
+    peer = s.group.peers.get(excused.node)
+    return bool(excused.incarnation) and peer is not None and peer.incarnation != excused.incarnation

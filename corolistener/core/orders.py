@@ -1,0 +1,226 @@
+"""What operators ask of VMs and nodes: asked at any node, decided by the master or done by the node that has the VM."""
+
+from dataclasses import replace
+
+from corolistener.core.actions import Answer, EditVm, Multicast
+from corolistener.core.copies import SHUT_DOWN_MS, Copy
+from corolistener.core.events import OrderAsked, Outcome, Result
+from corolistener.core.ledger import EMPTY, Excused, Placed, Rows
+from corolistener.core.messages import Granted, Ordered, Refused
+from corolistener.core.moves import move, released, report_of
+from corolistener.core.notes import NoteCode
+from corolistener.core.placing import choose, fits, shown
+from corolistener.core.state import State
+from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, StartOrder, StopOrder, WishOrder
+from corolistener.ids import Instant, NodeId, Ticket
+
+QUEUE_MOST = 64
+
+
+class Refusal(Exception):
+    """The order is not carried out. `code` is stable, the text is not. Never leaves this module."""
+
+    def __init__(self, code: str, why: str) -> None:
+        self.code, self.why = code, why
+        super().__init__(why)
+
+
+def asked(s: State, event: OrderAsked, now: Instant) -> None:
+    """At the operator's node."""
+    if not s.quorate or s.master is None:
+        why = "this partition has no quorum" if not s.quorate else "no node is master"
+        s.out.do(Answer(event.request, True, "no-master", (("why", f"{why}; nothing was changed"),)))
+        return
+    s.desk.asked[event.request] = Instant(now + s.config.timing.request_ms)
+    s.out.do(Multicast(Ordered(event.request, event.order, event.by)))
+
+
+def answered(s: State, message: Granted | Refused) -> None:
+    """The answer, at the operator's node."""
+    if message.node != s.me or s.desk.asked.pop(message.request, None) is None:
+        return
+    match message:
+        case Granted(where=where):
+            s.out.do(Answer(message.request, True, "ok", (("node", str(where)),) if where else ()))
+        case Refused(code=code, why=why):
+            s.out.do(Answer(message.request, True, code, (("why", why),)))
+
+
+def expire(s: State, now: Instant) -> None:
+    """What nobody answered in time."""
+    for number in [number for number, until in s.desk.asked.items() if now >= until]:
+        del s.desk.asked[number]
+        why = "no answer in time; look at `corolistener vm list` before asking again"
+        s.out.do(Answer(number, True, "timed-out", (("why", why),)))
+
+
+def deadline(s: State) -> list[Instant]:
+    return [*s.desk.asked.values(), *s.desk.again.values()] if s.acting else list(s.desk.asked.values())
+
+
+# -- delivered
+
+
+def delivered(s: State, sender: NodeId, message: Ordered, now: Instant) -> None:
+    """To all: the node that has the VM does what is for it, the master takes the rest."""
+    order = message.order
+    if isinstance(order, StopOrder | WishOrder):
+        row = s.keeping.ledger.placements.get(order.name)
+        if row is not None and row.node in s.group.present and s.keeping.ledger.panic is None and not row.to:
+            if row.node == s.me:
+                _here(s, sender, message, row, now)
+            return
+    if s.master != s.me:
+        return
+    if not s.acting or len(s.desk.queue) >= QUEUE_MOST:
+        why = "the master has no right to act now" if not s.acting else "too many orders are waiting"
+        s.out.do(Multicast(Refused(sender, message.request, "busy", f"{why}; ask again in a moment")))
+    else:
+        s.desk.queue.append((sender, message))
+
+
+def _here(s: State, sender: NodeId, message: Ordered, row: Placed, now: Instant) -> None:
+    copy = s.copies.vms.setdefault(row.vm.name, Copy(row.vm, definition=row.vm.definition))
+    s.copies.turn += 1
+    match message.order:
+        case StopOrder(force=force):
+            _stop(copy, row, force, now)
+            s.out.do(Multicast(Granted(sender, message.request, s.me)))
+        case WishOrder(name, wishes):
+            ticket = s.out.ticket()
+            s.desk.edits[ticket] = sender, message.request
+            s.out.do(EditVm(ticket, name, wishes))
+
+
+def _stop(copy: Copy, row: Placed, force: bool, now: Instant) -> None:
+    if copy.state is None and not copy.risky:
+        copy.ended = row.on
+        return
+    copy.stopping = True
+    if force:
+        copy.asked_at = Instant(now - SHUT_DOWN_MS)
+
+
+def finished(s: State, ticket: Ticket, outcome: Outcome) -> bool:
+    """A wish was written, or was not; False where it was none."""
+    found = s.desk.edits.pop(ticket, None)
+    if found is None:
+        return False
+    if outcome.result is Result.DONE:
+        s.out.do(Multicast(Granted(*found, s.me)))
+    else:
+        s.out.do(Multicast(Refused(*found, "failed", outcome.why or outcome.result.value)))
+    return True
+
+
+# -- the master's
+
+
+def next_rows(s: State) -> Rows:
+    """What the next order changes in the ledger; orders that change nothing are answered on the way."""
+    while s.desk.queue:
+        sender, message = s.desk.queue.pop(0)
+        try:
+            rows, where = _decided(s, sender, message)
+        except Refusal as refusal:
+            s.out.do(Multicast(Refused(sender, message.request, refusal.code, refusal.why)))
+            continue
+        s.out.do(Multicast(Granted(sender, message.request, where)))
+        if rows:
+            return rows
+    return EMPTY
+
+
+def _decided(s: State, sender: NodeId, message: Ordered) -> tuple[Rows, NodeId]:
+    """The rows of an order, and the node that it is about. Raises Refusal."""
+    order = message.order
+    if isinstance(order, ExcuseOrder):
+        return _excused(s, order, message.by), order.node
+    if s.keeping.ledger.panic is not None:
+        raise Refusal("panic", "nothing is decided about vms until `corolistener recover`")
+    if isinstance(order, FenceOrder):
+        return _fenced(s, order.node), order.node
+    row = s.keeping.ledger.placements.get(order.name)
+    if row is None:
+        raise Refusal("unknown-vm", f"no managed vm is named {order.name}; see `corolistener vm list`")
+    if row.frozen:
+        raise Refusal("frozen", f"{order.name} is frozen: it {row.frozen}")
+    if row.to:
+        raise Refusal("moves", f"{order.name} is on its way from node {row.node} to node {row.to}")
+    s.desk.again.pop(order.name, None)
+    match order:
+        case StartOrder(node=node):
+            row = _started(s, row, node)
+        case MoveOrder(to=to, live=live):
+            row = _moved(s, row, to, live)
+        case StopOrder():
+            row = replace(row, on=False)
+        case WishOrder():
+            raise Refusal("node-lost", f"{order.name} is on node {row.node}, which is not here")
+    return Rows(placed=(row,)), row.to or row.node
+
+
+def _started(s: State, row: Placed, node: NodeId) -> Placed:
+    name, copy = row.vm.name, report_of(s, row.vm.name, row.node)
+    anew = replace(row, on=True, tried=(), generation=row.generation + 1)
+    if node in (NodeId(0), row.node):
+        return replace(row, on=True) if copy is not None else anew
+    if copy is not None or not released(s, row, node=row.node):
+        raise Refusal("runs", f"{name} is on node {row.node}: `corolistener vm migrate` or `relocate` moves it")
+    if why := fits(s, row.vm, node):
+        raise Refusal("no-room", f"{name} does not fit on node {node}: {why}")
+    return replace(anew, node=node)
+
+
+def _moved(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
+    name = row.vm.name
+    if not row.on:
+        raise Refusal("not-running", f"{name} does not run: `corolistener vm start {name} --on NODE` starts it elsewhere")
+    if row.node not in s.group.present:
+        raise Refusal("node-lost", f"{name} is on node {row.node}, which is not here: it is started elsewhere after a proof")
+    if to == row.node:
+        raise Refusal("there-already", f"{name} is on node {to} already")
+    if to:
+        if why := fits(s, row.vm, to):
+            raise Refusal("no-room", f"{name} does not fit on node {to}: {why}")
+        return move(s, row, to, live)
+    planned = choose(s, [row], {row.node})
+    if planned.owed:
+        raise Refusal("no-room", f"no other node takes {name}: {shown(planned.owed[0].refusals)}")
+    return move(s, row, planned.placements[0].node, live)
+
+
+def _excused(s: State, order: ExcuseOrder, by: str) -> Rows:
+    node, peer = order.node, s.group.peers.get(order.node)
+    if s.entry(node) is None and node not in s.keeping.ledger.excused:
+        raise Refusal("unknown-node", f"no node of the nodelist has the id {node}")
+    if not order.on:
+        if node not in s.keeping.ledger.excused:
+            raise Refusal("not-excused", f"node {node} is not in maintenance")
+        s.out.note(NoteCode.READMITTED, node=node, by=by)
+        return Rows(recalled=(node,))
+    if order.leaving and node in s.keeping.ledger.excused and not s.keeping.ledger.excused[node].incarnation:
+        return Rows(excused=(replace(s.keeping.ledger.excused[node], drained=True),)) if order.drain else EMPTY
+    incarnation = peer.incarnation if order.leaving and peer is not None else ""
+    for name in s.keeping.ledger.at.get(node, ()):
+        s.desk.again.pop(name, None)
+    s.out.note(NoteCode.EXCUSED, node=node, drained=order.drain, by=by)
+    return Rows(excused=(Excused(node, order.drain, by, incarnation),))
+
+
+def _fenced(s: State, node: NodeId) -> Rows:
+    if node in s.group.peers or node in s.group.ring_nodes:
+        raise Refusal("member", f"node {node} is here: only a node that is lost is fenced")
+    if node not in s.config.care.agents:
+        raise Refusal("no-agent", f"no fence agent is configured for node {node}")
+    if node not in s.keeping.ledger.known:
+        raise Refusal("unknown-node", f"node {node} never was part of this cluster's quorum")
+    s.desk.fences.add(node)
+    if (attempt := s.fencing.attempts.get(node)) is not None:
+        attempt.retry_at = Instant(0)
+    return EMPTY
+
+
+def orphaned(s: State) -> None:
+    """The master is another one now: what was not answered is asked again by whoever asked."""
+    s.desk.queue.clear()

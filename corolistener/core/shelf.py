@@ -1,0 +1,131 @@
+"""Definitions of VMs: the texts that hypervisors start them from, on every member's disk before anything relies on them.
+
+The ledger names a definition by its SHA-256. A node that meets a new one writes it down and tells it to all; it reports the
+VM under that name only when the text was delivered, so that whoever stores the ledger's word has stored the text before it
+(one lane, one order). Who was away asks those who are here.
+"""
+
+from dataclasses import dataclass, field
+
+from corolistener.core.actions import KeepDefinition, Multicast, ReadDefinition
+from corolistener.core.copies import Key
+from corolistener.core.events import Defined, Outcome, Result, Shelved
+from corolistener.core.messages import Definition, Lacking
+from corolistener.core.notes import NoteCode
+from corolistener.core.out import Out
+from corolistener.ids import Instant, NodeId, Ticket
+
+TEXT_MOST = 256 * 1024
+"""Bytes of a definition that the ring carries."""
+ASK_AGAIN_MS = 2000
+ASK_MOST = 32
+"""Definitions asked for at once: each is answered by a message of its own."""
+
+
+@dataclass(slots=True)
+class Shelf:
+    """This node's definitions. `have`: on the disk; `spread`: delivered in the group, or on the disk since before.
+
+    `untold`: to be told to all; `writing` and `reading`: what is under way, by ticket; `failed`: to be written again, and when.
+    """
+
+    have: set[Key] = field(default_factory=set)
+    spread: set[Key] = field(default_factory=set)
+    untold: set[Key] = field(default_factory=set)
+    on_its_way: set[Key] = field(default_factory=set)
+    writing: dict[Ticket, Definition] = field(default_factory=dict)
+    reading: dict[Ticket, Key] = field(default_factory=dict)
+    failed: dict[Key, tuple[Definition, Instant]] = field(default_factory=dict)
+    ask_at: Instant = Instant(0)
+    asked: int = 0
+    looked: object = None
+
+    def recalled(self, event: Shelved) -> None:
+        """What the disk has; it was told when it was new."""
+        self.have |= set(event.definitions)
+        self.spread |= set(event.definitions)
+
+    def defined(self, event: Defined, out: Out) -> None:
+        """The hypervisor here has a text that may be new."""
+        key = event.name, event.definition
+        if len(event.text) > TEXT_MOST:
+            out.note(NoteCode.DEFINITION, vm=event.name, why=f"{len(event.text)} bytes are too many, {TEXT_MOST} at most")
+            return
+        if key not in self.spread:
+            self.untold.add(key)
+        self._write(Definition(event.name, event.definition, event.text), out)
+
+    def delivered(self, message: Definition, mine: bool, out: Out) -> bool:
+        """A text for all; True if it is news that the group has it."""
+        key = message.name, message.definition
+        if mine:
+            self.on_its_way.discard(key)
+        news = key not in self.spread
+        self.spread.add(key)
+        self.untold.discard(key)
+        self._write(message, out)
+        return news
+
+    def _write(self, message: Definition, out: Out) -> None:
+        key = message.name, message.definition
+        if key in self.have or any((each.name, each.definition) == key for each in self.writing.values()):
+            return
+        self.failed.pop(key, None)
+        ticket = out.ticket()
+        self.writing[ticket] = message
+        out.do(KeepDefinition(ticket, message.name, message.definition, message.text))
+
+    def lacking(self, message: Lacking, me: NodeId) -> None:
+        """Somebody asks: what this node has is told to all."""
+        if message.of == me:
+            self.untold |= self.have & set(message.definitions)
+
+    def finished(self, ticket: Ticket, outcome: Outcome, now: Instant, retry_ms: int, out: Out) -> bool:
+        """A write or a read has ended; False where it was none of these."""
+        if (message := self.writing.pop(ticket, None)) is not None:
+            key = message.name, message.definition
+            if outcome.result is Result.DONE:
+                self.have.add(key)
+            else:
+                self.failed[key] = message, Instant(now + retry_ms)
+                out.note(NoteCode.DEFINITION, vm=message.name, why=outcome.why or outcome.result.value)
+            return True
+        if (found := self.reading.pop(ticket, None)) is not None:
+            if outcome.result is Result.DONE:
+                self.on_its_way.add(found)
+                out.do(Multicast(Definition(*found, outcome.text)))
+            else:
+                self.untold.discard(found)
+                self.have.discard(found)
+                out.note(NoteCode.DEFINITION, vm=found[0], why=outcome.why or outcome.result.value)
+            return True
+        return False
+
+    def tell(self, now: Instant, out: Out) -> None:
+        """Read what is to be told, and write again what could not be written."""
+        for key in sorted((self.untold & self.have) - self.on_its_way - set(self.reading.values())):
+            self.reading[ticket := out.ticket()] = key
+            out.do(ReadDefinition(ticket, *key))
+        for message, at in list(self.failed.values()):
+            if now >= at:
+                self._write(message, out)
+
+    def ask(self, wanted: dict[Key, NodeId], present: tuple[NodeId, ...], me: NodeId, now: Instant, out: Out) -> None:
+        """Ask for what is wanted and not here: first the VM's own node, then one after the other."""
+        busy = {(each.name, each.definition) for each in self.writing.values()}
+        missing = sorted(key for key in wanted if key not in self.have and key not in busy and key not in self.failed)
+        others = [node for node in present if node != me]
+        if not missing or not others or now < self.ask_at:
+            return
+        self.ask_at = Instant(now + ASK_AGAIN_MS)
+        turn, self.asked = self.asked, self.asked + 1
+        whom = wanted[missing[0]] if turn % 2 == 0 and wanted[missing[0]] in others else others[turn // 2 % len(others)]
+        out.do(Multicast(Lacking(whom, tuple(missing[:ASK_MOST]))))
+
+    def lost(self) -> None:
+        """Nothing of what was on its way comes back."""
+        self.untold |= self.on_its_way
+        self.on_its_way.clear()
+
+    def deadline(self) -> list[Instant]:
+        return [at for _, at in self.failed.values()]
