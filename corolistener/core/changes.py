@@ -73,10 +73,11 @@ def expire(s: State, now: Instant) -> None:
         _answer(s, number, "timed-out", _unknown("no answer from the master in time"))
 
 
-def orphaned(s: State) -> None:
-    """The master is another one now: the next one finishes what is on disks, and nobody answers the rest."""
+def orphaned(s: State, code: str, why: str) -> None:
+    """The master that had it in hand is none any more: what is on disks is finished or taken back, and nobody answers the
+    rest. Who became master again on the same ring has forgotten it, too."""
     for number in list(s.requests):
-        _answer(s, number, "master-changed", _unknown("the master has changed"))
+        _answer(s, number, code, _unknown(why))
 
 
 def _unknown(why: str) -> tuple[tuple[str, str], ...]:

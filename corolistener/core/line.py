@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from corolistener.core import care, keeping, orders, recovery
+from corolistener.core import care, changes, keeping, orders, recovery
 from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
 from corolistener.core.group import Formed
@@ -62,6 +62,7 @@ def quorum_changed(s: State, event: QuorumChanged, now: Instant) -> None:
     if event.quorate:
         return
     lapse(s, Reason.QUORUM_LOST)
+    changes.orphaned(s, "quorum-lost", "quorum was lost")
     change = s.rollback or s.watch or _in_reload(s, now)
     if was and change is not None and now < change.until:
         s.storing.roll_back_alone(change.base, s.group.present, s.out)

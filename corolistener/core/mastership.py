@@ -38,7 +38,7 @@ def choose(s: State) -> None:
     if master != s.master:
         s.master, s.offer = master, None
         s.group.step()
-        changes.orphaned(s)
+        changes.orphaned(s, "master-changed", "the master has changed")
         orders.orphaned(s)
     if master is not None:
         s.claims[master] = None

@@ -224,7 +224,7 @@ def _facts_missing(world: "World", nodes: list[NodeId], master: NodeId) -> str |
     texts = {world.machines[node].disk.text for node in nodes if not world.machines[node].disk.full}
     if len(texts) != 1:
         return f"{len(texts)} different files"
-    running = {world.totem.nodes[node].version for node in nodes}
+    running = {world.totem.nodes[node].file.version for node in nodes}
     state = world.daemons[master].pump.core.state
     if running != {state.agreed.version} and not world.edited:
         return f"corosync runs with versions {sorted(running)}, agreed is {state.agreed.version}"

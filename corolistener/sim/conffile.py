@@ -7,7 +7,9 @@ from pathlib import Path
 
 from corolistener.core.config import Cluster, ConfigId
 from corolistener.core.events import Outcome, Result
+from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.successor import validate_successor
+from corolistener.coroconf.tree import parse
 from corolistener.engine import conf
 from corolistener.errors import ConfigError, EffectError
 from corolistener.ids import NodeId
@@ -19,6 +21,12 @@ PATH = Path("/etc/corosync/corosync.conf")
 def cluster_of(text: bytes) -> Cluster:
     """The same as engine/conf's, remembered, because all nodes of a world mostly have the same file."""
     return conf.cluster_of(text, str(PATH))
+
+
+@lru_cache(maxsize=512)
+def expected_of(text: bytes) -> int:
+    """The expected votes that the file sets; 0 where it leaves the counting to corosync."""
+    return read_facts(parse(text, str(PATH))).expected_votes or 0
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from corolistener.core.events import (
     BadMessage,
@@ -37,6 +38,15 @@ QUORUM_LAG_MS = (1, 0, 40)
 UNSENT_MOST = 40
 
 Tell = Callable[[NodeId, list[Event]], None]
+
+
+class FileRead(NamedTuple):
+    """What corosync takes from its file."""
+
+    listed: tuple[NodeId, ...]
+    version: int
+    two_node: bool
+    expected: int
 
 
 @dataclass(slots=True)
@@ -73,13 +83,12 @@ class Ring:
 
 @dataclass(slots=True)
 class Corosync:
-    """One node's corosync. `joined`: its client's own join was delivered; `life` counts its clients. `listed` and `version`
-    are those of the file it runs with, `alone` that it was with no other since it started."""
+    """One node's corosync. `joined`: its client's own join was delivered; `life` counts its clients. `file` is what it runs
+    with, `expected` the votes its quorum is reckoned from, `alone` that it was with no other since it started."""
 
     ring: Ring
-    listed: tuple[NodeId, ...]
-    version: int
-    two_node: bool = False
+    file: FileRead
+    expected: int
     group: set[NodeId] = field(default_factory=set)
     outbox: deque[Item] = field(default_factory=deque)
     joined: bool = False
@@ -106,11 +115,11 @@ class Totem:
 
     # What happens to nodes and network
 
-    def start(self, node: NodeId, listed: tuple[NodeId, ...], version: int, two_node: bool) -> None:
+    def start(self, node: NodeId, file: FileRead) -> None:
         """corosync starts: alone at first."""
         seq = self.sequence[node] = self.sequence.get(node, 0) + 4
         ring = Ring(RingId(seq, node), (node,), done={node: 0})
-        self.nodes[node] = Corosync(ring, listed, version, two_node, seen_all=not two_node)
+        self.nodes[node] = Corosync(ring, file, file.expected, seen_all=not file.two_node)
         self.clean.discard(node)
         self.reconsider()
 
@@ -187,8 +196,8 @@ class Totem:
         former = {id(self.nodes[node].ring): self.nodes[node].ring for node in component}
         if len(former) == 1 and set(next(iter(former.values())).nodes) == component:
             return
-        newest = max(self.nodes[node].version for node in component)
-        stale = [n for n in sorted(component) if self.nodes[n].alone and self.nodes[n].version < newest]
+        newest = max(self.nodes[node].file.version for node in component)
+        stale = [n for n in sorted(component) if self.nodes[n].alone and self.nodes[n].file.version < newest]
         if stale and len(component) > 1:
             for node in stale:
                 self.stop(node, clean=True)
@@ -221,7 +230,7 @@ class Totem:
 
     def _enter(self, node: NodeId, ring: Ring, side: set[NodeId], everybody: list[NodeId]) -> None:
         corosync = self.nodes[node]
-        corosync.ring, corosync.seen_all = ring, corosync.seen_all or set(corosync.listed) <= set(ring.nodes)
+        corosync.ring, corosync.seen_all = ring, corosync.seen_all or set(corosync.file.listed) <= set(ring.nodes)
         corosync.alone = corosync.alone and len(ring.nodes) == 1
         self.sequence[node] = ring.id.seq
         events: list[Event] = []
@@ -343,8 +352,8 @@ class Totem:
 
     def _votes(self, node: NodeId) -> VotesCounted:
         corosync = self.nodes[node]
-        listed, two = corosync.listed, corosync.two_node
-        return VotesCounted(1 if two else len(listed) // 2 + 1, tuple((n, 1) for n in listed), len(listed), 0, two)
+        expected, two = corosync.expected, corosync.file.two_node
+        return VotesCounted(1 if two else expected // 2 + 1, tuple((n, 1) for n in corosync.file.listed), expected, 0, two)
 
     def _tell_quorum(self, node: NodeId, lag: int) -> None:
         corosync, life = self.nodes[node], self.nodes[node].life
@@ -366,11 +375,16 @@ class Totem:
             tell(False)
         self.heap.after(lag + self.chance.vary(3, 1, 20), lambda: tell(True))
 
-    def reload(self, node: NodeId, read: Callable[[NodeId], tuple[tuple[NodeId, ...], int, bool]]) -> None:
-        """Every node of the ring reads its own file again."""
-        for other in self.nodes[node].ring.nodes:
-            if other in self.nodes:
-                corosync = self.nodes[other]
-                corosync.listed, corosync.version, corosync.two_node = read(other)
-                self._tell_quorum(other, 1)
-                self.tell(other, [Running(corosync.version)])
+    def reload(self, node: NodeId, read: Callable[[NodeId], FileRead]) -> None:
+        """Every node of the ring reads its own file again; whoever is to expect other votes than before says so to all, and
+        the last word counts."""
+        reading = {other: self.nodes[other] for other in self.nodes[node].ring.nodes if other in self.nodes}
+        said: list[int] = []
+        for other, corosync in reading.items():
+            corosync.file = read(other)
+            if corosync.file.expected != corosync.expected:
+                said.append(corosync.file.expected)
+        for other, corosync in reading.items():
+            corosync.expected = said[-1] if said else corosync.expected
+            self._tell_quorum(other, 1)
+            self.tell(other, [Running(corosync.file.version)])

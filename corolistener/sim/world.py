@@ -38,10 +38,10 @@ from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.engine.pump import Pump
 from corolistener.ids import Instant, NodeId
 from corolistener.sim import checkers
-from corolistener.sim.conffile import Disk
+from corolistener.sim.conffile import Disk, expected_of
 from corolistener.sim.heap import Chance, Heap
 from corolistener.sim.machines import CONFIG_MS, LATENCY_MS, Machine, Port, do
-from corolistener.sim.totem import Totem
+from corolistener.sim.totem import FileRead, Totem
 from corolistener.sim.vms import Estate, VmOptions
 from corolistener.wire import ring as wire
 
@@ -348,8 +348,7 @@ class World:
             return
         if pull:
             self._pull(machine)
-        listed, version, two_node = self.read(node)
-        self.totem.start(node, listed, version, two_node)
+        self.totem.start(node, self.read(node))
         self._connect_later(node)
 
     def _pull(self, machine: Machine) -> None:
@@ -361,10 +360,11 @@ class World:
             if cluster.id.version > machine.disk.load()[0].id.version and not machine.disk.full:
                 machine.disk.install(cluster.id, text, machine.id)
 
-    def read(self, node: NodeId) -> tuple[tuple[NodeId, ...], int, bool]:
+    def read(self, node: NodeId) -> FileRead:
         """What corosync takes from a node's file."""
-        cluster, _ = self.machines[node].disk.load()
-        return tuple(entry.id for entry in cluster.nodes), cluster.id.version, self.options.two_node
+        cluster, text = self.machines[node].disk.load()
+        listed = tuple(entry.id for entry in cluster.nodes)
+        return FileRead(listed, cluster.id.version, self.options.two_node, expected_of(text) or len(listed))
 
     def reload(self, node: NodeId) -> None:
         if node in self.totem.nodes:
@@ -397,7 +397,7 @@ class World:
                     return
                 daemon.connected = True
                 self.configure(node)  # `config pull` may have fetched a file before corosync started
-                daemon.take(Running(corosync.version))
+                daemon.take(Running(corosync.file.version))
                 self.totem.connect(node)
 
         self.heap.after(self.chance.vary(*CONNECT_MS), connect)
