@@ -34,7 +34,7 @@ def test_every_verb_action_and_option_is_described() -> None:
 
 def test_every_setting_is_described_with_its_default() -> None:
     page = plain("corolistener.toml.5")
-    for table, kind in settings.TABLES.items():
+    for table, kind in {**settings.TABLES, **{f"[{name}]": kind for name, kind in settings.ELEMENTS.items()}}.items():
         section = page[page.index(f".SS [{table}]") :]
         for key in fields(kind):
             line = re.search(rf"^\.BR {key.name} +\((.*)\)$", section, re.M)
