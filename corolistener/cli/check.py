@@ -263,7 +263,7 @@ def _agents(found: Found) -> Iterator[Finding]:
     """The fence agents: programs that can be run, for nodes that there are, with passwords that nobody else reads."""
     settings, known = found.settings, set[int | str]()
     for node in found.facts.nodes if found.facts is not None else ():
-        known |= {node.nodeid, str(node.nodeid), node.name}
+        known |= {node.nodeid, node.name}
     for agent in settings.agents:
         if os.path.isfile(agent.program) and os.access(agent.program, os.X_OK):
             yield Finding(OK, "fence agent", f"{agent.program} for {', '.join(map(str, agent.nodes))}")
