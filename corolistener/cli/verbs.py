@@ -23,7 +23,7 @@ VERBS = {
     "check": "look for mistakes: settings, corosync.conf, this machine, the other nodes",
     "config": "show, compare, pull, push or revert corosync.conf; make the shared key",
     "node": "list, add, edit or remove nodes of the cluster",
-    "fence": "say that a lost node runs nothing: --confirm NODE",
+    "fence": "say that a lost node runs nothing: --confirm NODE; try the fence agents: --test NODE",
     "panic": "stop every decision about VMs, in the whole cluster: --reason TEXT",
     "recover": "end a panic",
     "replay": "show what the core decided, and decides again, from a saved journal",

@@ -28,7 +28,7 @@ def test_every_verb_action_and_option_is_described() -> None:
             assert re.search(rf"^\.BR {verb} {action}\b", page, re.M), action
     for option in ("--list", "--json", "--config", "--version", "--help", "--from", "--token", "--force", "--address"):
         assert option in page
-    for option in ("--id", "--name", "--priority", "--replication", "--confirm", "--reason"):
+    for option in ("--id", "--name", "--priority", "--replication", "--confirm", "--test", "--reason"):
         assert option in page
 
 
