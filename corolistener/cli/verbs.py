@@ -24,6 +24,7 @@ VERBS = {
     "config": "show, compare, pull, push or revert corosync.conf; make the shared key",
     "node": "list, add, edit or remove nodes of the cluster",
     "fence": "say that a lost node runs nothing: --confirm NODE; try the fence agents: --test NODE",
+    "hooks": "keep libvirt from starting VMs where they are not placed: install, status",
     "panic": "stop every decision about VMs, in the whole cluster: --reason TEXT",
     "recover": "end a panic",
     "replay": "show what the core decided, and decides again, from a saved journal",
