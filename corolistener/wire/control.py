@@ -14,7 +14,8 @@ Answers to different ids may overtake each other. What is no frame ends the conn
 
 Verbs and their arguments; all but `may-start` and `status` belong to the admin socket. The first five are transactions of
 the cluster: progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members
-have it. The next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still to come.
+have it. The next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still
+to come.
 
     config-push      text (base64 of the file)
     config-revert    version
