@@ -259,6 +259,22 @@ def _service(found: Found) -> Iterator[Finding]:
             yield Finding(ERROR, "service", f"{name}: there is no program that can be run", program)
 
 
+def _agents(found: Found) -> Iterator[Finding]:
+    """The fence agents: programs that can be run, for nodes that there are, with passwords that nobody else reads."""
+    settings, known = found.settings, set[int | str]()
+    for node in found.facts.nodes if found.facts is not None else ():
+        known |= {node.nodeid, node.name}
+    for agent in settings.agents:
+        if os.path.isfile(agent.program) and os.access(agent.program, os.X_OK):
+            yield Finding(OK, "fence agent", f"{agent.program} for {', '.join(map(str, agent.nodes))}")
+        else:
+            yield Finding(ERROR, "fence agent", "there is no program that can be run", agent.program)
+        if strange := [str(node) for node in agent.nodes if found.facts is not None and node not in known]:
+            yield Finding(WARNING, "fence agent", f"no such node in the nodelist: {', '.join(strange)}", settings.path)
+    if any(agent.options for agent in settings.agents) and os.stat(settings.path).st_mode & 0o077:
+        yield Finding(WARNING, "fence agent", "others may read the agents' options: chmod 0600", settings.path)
+
+
 def _locks(found: Found) -> Iterator[Finding]:
     """Whether others can remove or rename lock files: only in a directory of root's, sticky if others may write."""
     path = found.settings.locks.directory
@@ -331,6 +347,7 @@ CHECKS: tuple[Callable[[Found], Iterable[Finding]], ...] = (
     _times,
     _address,
     _service,
+    _agents,
     _locks,
     _key,
     _drop_in,

@@ -2,6 +2,7 @@
 
 import grp
 import ipaddress
+import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -11,12 +12,18 @@ SOCKET_DIRECTORY_MOST = 90
 DEVICE_MOST = 15
 """Characters of a network device's name: the kernel's IFNAMSIZ without its final NUL."""
 
+AGENTS = "/usr/sbin"
+NETWORK_STORAGES = ("rbd", "iscsi")
+URI_FORM = re.compile(r"[a-z][a-z0-9+.-]*://\S*")
+OPTION_FORM = re.compile(r"[A-Za-z0-9_-]+")
+
 
 class Kind(NamedTuple):
-    """`expected` completes "expected ..."; `accept` returns the value to keep or raises ValueError."""
+    """`expected` completes "expected ..."; `accept` returns the value to keep or raises ValueError. A `secret` is not shown."""
 
     expected: str
     accept: Callable[[object], object]
+    secret: bool = False
 
 
 def _text(value: object) -> str:
@@ -93,6 +100,72 @@ def _unit(value: object) -> str:
     return name if "." in name else f"{name}.service"
 
 
+def _uri(value: object) -> str:
+    uri = _text(value)
+    if not URI_FORM.fullmatch(uri):
+        raise ValueError
+    return uri
+
+
+def _peer_uri(value: object) -> str:
+    uri = _uri(value)
+    if "{address}" not in uri:
+        raise ValueError
+    return uri
+
+
+def _agent(value: object) -> str:
+    """A bare name is looked for where distributions put fence agents."""
+    name = _text(value)
+    return _path(name if "/" in name else f"{AGENTS}/{name}")
+
+
+def _nodes(value: object) -> tuple[int | str, ...]:
+    if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value):
+        raise ValueError
+    for node in value:
+        if type(node) is not int or not 1 <= node < 2**32:
+            _text(node)
+    return tuple(value)
+
+
+def _options(value: object) -> tuple[tuple[str, str], ...]:
+    """A table as an agent reads it: a line each, so that neither names nor values may break one. What is to
+    be done the daemon says."""
+    if not isinstance(value, dict):
+        raise ValueError
+    for name, given in value.items():
+        if not OPTION_FORM.fullmatch(name) or name == "action" or type(given) not in (str, int, bool):
+            raise ValueError
+        if isinstance(given, str) and not given.isprintable():
+            raise ValueError
+    return tuple((name, str(int(given)) if isinstance(given, bool) else str(given)) for name, given in value.items())
+
+
+def _storages(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(set(map(str, value))) < len(value):
+        raise ValueError
+    return tuple(_storage(each) for each in value)
+
+
+def _storage(value: object) -> str:
+    name = _text(value)
+    if name in NETWORK_STORAGES or (name.startswith("pool:") and name != "pool:"):
+        return name
+    return _path(name)
+
+
+def one_of(*words: str) -> Kind:
+    """One of these words."""
+
+    def accept(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError
+        return value
+
+    return Kind("one of " + ", ".join(f"'{word}'" for word in words), accept)
+
+
 def whole(least: int, most: int, unit: str = "") -> Kind:
     """A whole number within limits."""
 
@@ -128,3 +201,13 @@ MASK = Kind("a prefix length, or for IPv4 a dotted mask", _mask)
 GROUP = Kind("a group of this machine", _group)
 UNIT = Kind("a systemd unit", _unit)
 PORT = whole(1, 65535)
+URI = Kind("a libvirt URI such as qemu:///system", _uri)
+PEER_URI = Kind("a libvirt URI with {address} in it", _peer_uri)
+AGENT = Kind(f"an absolute path, or the name of a program in {AGENTS}", _agent)
+NODES = Kind("a list of one or more ids or names of nodes, each once", _nodes)
+OPTIONS = Kind(
+    "a table of options: strings without line breaks, whole numbers, true and false; `action` is not among them",
+    _options,
+    secret=True,
+)
+STORAGES = Kind("a list of absolute paths, 'pool:NAME', 'rbd' and 'iscsi', each once", _storages)

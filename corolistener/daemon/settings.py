@@ -4,21 +4,18 @@ Each key is declared once, below, with its kind and default; conf/corolistener.t
 value of the wrong kind or values that do not fit together are ConfigErrors with file, line and what was expected.
 """
 
-import difflib
 import sys
 import sysconfig
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple
 
 import corolistener
 from corolistener.core.config import Care, CloudAddress, OnTakeover, ProofKind, Timing
 from corolistener.daemon import kinds, vmmgr
 from corolistener.daemon.kinds import Kind
-from corolistener.daemon.toml_lines import line_in_message, line_of
-from corolistener.daemon.vmmgr import Given
+from corolistener.daemon.reading import Known, Reading, Remark, kinds_of
 from corolistener.errors import ConfigError
 from corolistener.wire.control import RUN_DIRECTORY
 from corolistener.wire.pull import PORT
@@ -115,6 +112,40 @@ class Fencing:
     restart_ms: Annotated[int, kinds.milliseconds(0, 600_000)] = 5000
     hello_ms: Annotated[int, kinds.milliseconds(100, 600_000)] = 2000
     watchdog_timeout_ms: Annotated[int, kinds.milliseconds(1000, 600_000)] = 10_000
+    watchdog: Annotated[Literal["required", "automatic", "off"], kinds.one_of("required", "automatic", "off")] = "automatic"
+    watchdog_device: Annotated[str, kinds.PATH] = "/dev/watchdog"
+    disallowed: Annotated[Literal["kill", "hold"], kinds.one_of("kill", "hold")] = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One [[fencing.agent]]: a program that can switch off each of `nodes` (ids or names), with its options as it reads them.
+
+    In the values of options {node} stands for the node's id and {name} for its name. They may hold passwords: never shown.
+    """
+
+    nodes: Annotated[tuple[int | str, ...], kinds.NODES]
+    program: Annotated[str, kinds.AGENT]
+    options: Annotated[tuple[tuple[str, str], ...], kinds.OPTIONS] = field(default=(), repr=False)
+    timeout_s: Annotated[float, kinds.seconds(1, 3600)] = 60.0
+    then: Annotated[Literal["on", "off"], kinds.one_of("on", "off")] = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class Vms:
+    """[vms]: the hypervisor, and which of its VMs are in the cluster's care. Without a `uri` there is no hypervisor.
+
+    `shared_storage` names what every node reaches: path prefixes, `pool:NAME`, and the network protocols rbd and iscsi.
+    """
+
+    uri: Annotated[str | None, kinds.URI] = None
+    migrate_uri: Annotated[str, kinds.PEER_URI] = "qemu+tls://{address}/system"
+    manage: Annotated[Literal["shared", "tagged", "all"], kinds.one_of("shared", "tagged", "all")] = "shared"
+    shared_storage: Annotated[tuple[str, ...], kinds.STORAGES] = ()
+    reserved_memory_percent: Annotated[int, kinds.whole(0, 90, "percent")] = 10
+    max_per_node: Annotated[int | None, kinds.whole(1, 10_000)] = None
+    parallel_starts: Annotated[int, kinds.whole(1, 64)] = Care().parallel_starts
+    on_shutdown: Annotated[Literal["migrate", "stop", "refuse"], kinds.one_of("migrate", "stop", "refuse")] = "migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,44 +163,20 @@ TABLES: dict[str, type[Any]] = {
     "paths": Paths,
     "vmmgr": Vmmgr,
     "fencing": Fencing,
+    "vms": Vms,
     "control": Control,
 }
+ELEMENTS: dict[str, type[Any]] = {"fencing.agent": Agent}
+"""Arrays of tables."""
 LATER: dict[str, tuple[str, ...]] = {
-    "fencing": ("watchdog", "disallowed", "agent"),
-    "fencing.agent": ("nodes", "program", "options", "timeout_s", "then"),
-    "vms": (
-        "uri",
-        "manage",
-        "shared_storage",
-        "reserved_memory_percent",
-        "max_per_node",
-        "parallel_starts",
-        "on_shutdown",
-    ),
     "store": ("url",),
     "metrics": ("listen",),
 }
 """Keys that have a meaning but no effect in this version: a warning."""
 DATABASE = "database"
 """This table may hold anything: that it is there makes nodes with `replication: off` the last choice as master."""
-KINDS: dict[str, dict[str, Kind]] = {
-    name: {key: hint.__metadata__[0] for key, hint in get_type_hints(table, include_extras=True).items()}
-    for name, table in TABLES.items()
-}
-"""Kind of each key of each table."""
+KNOWN = Known(TABLES, ELEMENTS, LATER, (DATABASE,))
 VMMGR_NAMES = {"CloudIp": "ip", "CloudIpDev": "device", "CloudMask": "mask"}
-
-
-class Remark(NamedTuple):
-    """What `check` warns of: legal, but hardly meant. `line` is 0 where no line says it."""
-
-    path: str
-    line: int
-    text: str
-
-    def __str__(self) -> str:
-        where = f"{self.path}:{self.line}: " if self.line else f"{self.path}: "
-        return (where if self.path else "") + self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,8 @@ class Settings:
     paths: Paths = Paths()
     vmmgr: Vmmgr = Vmmgr()
     fencing: Fencing = Fencing()
+    agents: tuple[Agent, ...] = ()
+    vms: Vms = Vms()
     control: Control = Control()
     database: bool = False
     address: CloudAddress | None = None
@@ -246,7 +255,7 @@ class Examined(NamedTuple):
 
 def examine(path: str | None = None) -> Examined:
     """Read the settings and find everything wrong and doubtful at once."""
-    reading = _Reading(path or PATH)
+    reading = _Reading(path or PATH, KNOWN)
     reading.read_toml(must_exist=path is not None)
     reading.read_vmmgr()
     address = reading.address()
@@ -258,73 +267,8 @@ def examine(path: str | None = None) -> Examined:
     return Examined(settings, reading.problems, reading.warnings)
 
 
-class _Reading:
-    """One reading of the settings: what was given, and what is to be said of it."""
-
-    def __init__(self, path: str) -> None:
-        self.path, self.text = path, ""
-        self.exists = self.database = False
-        self.given: dict[str, dict[str, Given]] = {name: {} for name in TABLES}
-        self.problems: list[ConfigError] = []
-        self.warnings: list[Remark] = []
-
-    def read_toml(self, *, must_exist: bool) -> None:
-        try:
-            self.text = Path(self.path).read_text(encoding="utf-8")
-            self.exists = True
-            tables = tomllib.loads(self.text)
-        except FileNotFoundError:
-            if must_exist:
-                self.refuse(0, "there is no such file")
-        except OSError as error:
-            self.refuse(0, error.strerror or str(error))
-        except UnicodeDecodeError as error:
-            self.refuse(0, f"not UTF-8: byte {error.start}")
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            self.refuse(line_in_message(str(error)), f"not TOML: {error}")
-        else:
-            self.take_tables(tables)
-
-    def take_tables(self, tables: dict[str, Any]) -> None:
-        for name, table in tables.items():
-            if name not in TABLES and name not in LATER and name != DATABASE:
-                self.refuse(self.line(name), f"unknown table [{name}]" + _nearest(name, [*TABLES, *LATER, DATABASE]))
-            elif not isinstance(table, dict):
-                self.refuse(self.line(name), f"{name} is a table: write [{name}]")
-            elif name == DATABASE:
-                self.database = True
-            else:
-                self.take_table(name, table)
-
-    def take_table(self, name: str, table: dict[str, Any]) -> None:
-        known = KINDS.get(name, {})
-        later = LATER.get(name, ())
-        for key, value in table.items():
-            line = self.line(name, key)
-            if key in known:
-                self.take_value(name, key, known[key], Given(value, self.path, line))
-            elif key in later:
-                self.warnings.append(Remark(self.path, line, f"{name}.{key} has no effect in this version"))
-                self.take_later(f"{name}.{key}", value)
-            else:
-                self.refuse(line, f"unknown key {key!r} in [{name}]" + _nearest(key, [*known, *later]))
-
-    def take_later(self, name: str, value: object) -> None:
-        """The keys inside a table of a later version are known as well."""
-        for position, element in enumerate(value if isinstance(value, list) else ()):
-            for key in element if name in LATER and isinstance(element, dict) else ():
-                if key not in LATER[name]:
-                    line = self.line(*name.split("."), str(position), key)
-                    self.refuse(line, f"unknown key {key!r} in [[{name}]]" + _nearest(key, LATER[name]))
-
-    def take_value(self, table: str, key: str, kind: Kind, given: Given, named: str = "") -> None:
-        try:
-            value = kind.accept(given.value)
-        except ValueError:
-            why = f"{named or f'{table}.{key}'}: expected {kind.expected}, found {given.value!r}"
-            self.problems.append(ConfigError(given.path, given.line, why))
-        else:
-            self.given[table][key] = Given(value, given.path, given.line)
+class _Reading(Reading):
+    """One reading of the settings, with what only these tables need."""
 
     def read_vmmgr(self) -> None:
         """What VMmanager says of the cloud IP, where the TOML does not."""
@@ -340,7 +284,7 @@ class _Reading:
         for name, given in found.items():
             key = VMMGR_NAMES[name]
             if key not in self.given["cloud"]:
-                self.take_value("cloud", key, KINDS["cloud"][key], given, named=name)
+                self.take_value(self.given["cloud"], key, kinds_of(Cloud)[key], given, shown=name)
 
     def address(self) -> CloudAddress | None:
         """The cloud IP with its prefix length, once both are known."""
@@ -377,29 +321,42 @@ class _Reading:
             line = max(fencing[key].line for key in ("restart_ms", "watchdog_timeout_ms") if key in fencing)
             why = f"restart_ms {restart} must be less than watchdog_timeout_ms {timeout}"
             self.refuse(line, f"{why}: else the watchdog resets a node whose daemon is only being restarted")
+        self.check_agents()
+        self.check_vms()
+
+    def check_agents(self) -> None:
+        """An agent for several nodes must be told which: else it switches off one and proves another to be off."""
+        for position, agent in enumerate(self.elements["fencing.agent"]):
+            nodes, options = (agent[key].value if key in agent else () for key in ("nodes", "options"))
+            if isinstance(nodes, tuple) and len(nodes) > 1 and not names_a_node(options):
+                line = self.line("fencing", "agent", str(position), "options")
+                why = f"fencing.agent: {len(nodes)} nodes, but no option with {{node}} or {{name}} says which of them is meant"
+                self.refuse(line, why)
+
+    def check_vms(self) -> None:
+        """What is legal in [vms], and hardly meant."""
+        given = self.given["vms"]
+        if self.problems or not given:
+            return
+        first = min(each.line for each in given.values())
+        if "uri" not in given:
+            self.warn(first, "[vms] has no effect without vms.uri: there is no hypervisor")
+        elif self.made("vms").manage == "shared" and not self.made("vms").shared_storage:
+            self.warn(first, 'vms.shared_storage names no storage: with manage = "shared" no VM is in the cluster\'s care')
 
     def settings(self, address: CloudAddress | None) -> Settings:
         """The outcome of a reading without problems."""
-        tables = {
-            name: table(**{key: given.value for key, given in self.given[name].items()}) for name, table in TABLES.items()
-        }
-        lines = {f"{name}.{key}": given.line for name in TABLES for key, given in self.given[name].items()}
         return Settings(
             path=self.path if self.exists else "",
-            database=self.database,
+            database=DATABASE in self.present,
             address=address,
+            agents=self.made_elements("fencing.agent"),
             warnings=tuple(self.warnings),
-            lines=lines,
-            **tables,
+            lines=self.lines(),
+            **{name: self.made(name) for name in TABLES},
         )
 
-    def line(self, *path: str) -> int:
-        return line_of(self.text, *path)
 
-    def refuse(self, line: int, why: str) -> None:
-        self.problems.append(ConfigError(self.path, line, why))
-
-
-def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, [name for name in known if "." not in name], 1, 0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def names_a_node(options: object) -> bool:
+    """Whether an agent's options say which node is meant."""
+    return isinstance(options, tuple) and any("{node}" in value or "{name}" in value for _, value in options)

@@ -26,7 +26,7 @@ def lines_of(text: str) -> dict[tuple[str, ...], int]:
     elements: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if header := HEADER.match(line):
-            table = _parts(header[2])
+            table = _within(_parts(header[2]), elements)
             if header[1] == "[[":
                 found.setdefault(table, number)
                 elements[table] = elements.get(table, -1) + 1
@@ -35,6 +35,14 @@ def lines_of(text: str) -> dict[tuple[str, ...], int]:
         elif key := KEY.match(line):
             found.setdefault((*table, *_parts(key[1])), number)
     return found
+
+
+def _within(table: tuple[str, ...], elements: dict[tuple[str, ...], int]) -> tuple[str, ...]:
+    """A table below an array of tables belongs to its newest element."""
+    for length in range(1, len(table)):
+        if table[:length] in elements:
+            return (*table[:length], str(elements[table[:length]]), *table[length:])
+    return table
 
 
 def line_of(text: str, *path: str) -> int:

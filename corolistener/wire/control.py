@@ -12,9 +12,10 @@ and gets any number of progress frames and then exactly one answer, all with its
 
 Answers to different ids may overtake each other. What is no frame ends the connection.
 
-Verbs and their arguments; all but `status` belong to the admin socket. The first five are transactions of the cluster:
-progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members have it. The
-next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still to come.
+Verbs and their arguments; all but `may-start` and `status` belong to the admin socket. The first five are transactions of
+the cluster: progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members
+have it. The next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still
+to come.
 
     config-push      text (base64 of the file)
     config-revert    version
@@ -27,6 +28,8 @@ next three change the ledger; they answer {in_force}: whether a majority has it 
     join-token       answers {token, from}: for `config pull --from FROM --token TOKEN` on a new node
     prepare-restart  answers {restart_ms}: the next process may take that long, and adopts everything
     journal-dump     answers {path}
+    may-start        vm (its name): libvirt's hook wants to know whether it may come to run on this node, now; answers
+                     {may, why}: true or false, and words for people where it may not
     status           answers the following, keys stable; more may come
 
     version, protocol, uptime_ms         of this daemon
@@ -81,6 +84,7 @@ CLIENT, ADMIN = "client", "admin"
 
 VERBS = {
     "status": CLIENT,
+    "may-start": CLIENT,
     "config-push": ADMIN,
     "config-revert": ADMIN,
     "node-add": ADMIN,

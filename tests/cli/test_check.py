@@ -14,7 +14,7 @@ from corolistener.core.config import CloudAddress
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.tree import parse
 from corolistener.corosync.errors import LibraryUnavailable, NotExist
-from corolistener.daemon.settings import Cluster, Fencing, Locks, Service, Settings
+from corolistener.daemon.settings import Agent, Cluster, Fencing, Locks, Service, Settings
 
 from .conftest import Type
 
@@ -187,6 +187,21 @@ def test_the_programs_of_the_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory of root's")
+def test_fence_agents(tmp_path: Path) -> None:
+    good, bad, path = tmp_path / "good", tmp_path / "bad", tmp_path / "corolistener.toml"
+    good.touch(0o755)
+    bad.touch(0o644)
+    path.touch(0o644)
+    agents = (Agent((2, "b"), str(good)), Agent(("c", "elsewhere"), str(good), (("passwd", "hunter2"),)), Agent((8,), str(bad)))
+    told = [str(each) for each in check._agents(found(Settings(str(path), agents=agents)))]
+    assert [line.split()[0] for line in told] == ["ok", "ok", "warning", "error", "warning"]
+    assert "no such node in the nodelist: elsewhere" in told[2]
+    assert "hunter2" not in " ".join(told)
+    path.chmod(0o600)
+    assert levels(check._agents(found(Settings(str(path), agents=agents)))) == ["ok", "ok", "warning", "error"]
+    assert not levels(check._agents(found()))
+
+
 @pytest.mark.parametrize(
     ("mode", "owner", "level"),
     [(0o755, 0, "ok"), (0o1777, 0, "ok"), (0o777, 0, "error"), (0o775, 0, "error"), (0o755, 65534, "error")],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lab.cluster import cannot
 
-from corolistener.cli import config, node, verbs
+from corolistener.cli import config, hooks, node, verbs
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.problems import Severity
 from corolistener.coroconf.tree import parse
@@ -48,6 +48,7 @@ def test_every_verb_and_action_is_completed() -> None:
     assert set(verbs.VERBS) <= completed("")
     assert set(config.ACTIONS) <= completed("config", "")
     assert set(node.ACTIONS) <= completed("node", "")
+    assert set(hooks.ACTIONS) <= completed("hooks", "")
     assert completed("st") == {"status"}
 
 
@@ -57,6 +58,7 @@ def test_every_verb_and_action_is_completed() -> None:
         *((verb,) for verb in verbs.VERBS if verb != "replay"),
         *(("config", action) for action in config.ACTIONS),
         *(("node", action) for action in node.ACTIONS),
+        *(("hooks", action) for action in hooks.ACTIONS),
     ],
 )
 def test_every_option_is_completed(words: tuple[str, ...]) -> None:

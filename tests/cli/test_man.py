@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corolistener.cli import config, node, verbs
+from corolistener.cli import config, hooks, node, verbs
 from corolistener.daemon import settings
 
 MAN = Path(__file__).parents[2] / "docs/man"
@@ -21,20 +21,20 @@ def plain(page: str) -> str:
 
 def test_every_verb_action_and_option_is_described() -> None:
     page = plain("corolistener.8")
-    for verb in set(verbs.VERBS) - {"config", "node"}:
+    for verb in set(verbs.VERBS) - {"config", "hooks", "node"}:
         assert re.search(rf"^\.BR? {verb}\b", page, re.M), verb
-    for verb, actions in (("config", config.ACTIONS), ("node", node.ACTIONS)):
+    for verb, actions in (("config", config.ACTIONS), ("node", node.ACTIONS), ("hooks", hooks.ACTIONS)):
         for action in actions:
             assert re.search(rf"^\.BR {verb} {action}\b", page, re.M), action
     for option in ("--list", "--json", "--config", "--version", "--help", "--from", "--token", "--force", "--address"):
         assert option in page
-    for option in ("--id", "--name", "--priority", "--replication", "--confirm", "--reason"):
+    for option in ("--id", "--name", "--priority", "--replication", "--confirm", "--test", "--directory", "--reason"):
         assert option in page
 
 
 def test_every_setting_is_described_with_its_default() -> None:
     page = plain("corolistener.toml.5")
-    for table, kind in settings.TABLES.items():
+    for table, kind in {**settings.TABLES, **{f"[{name}]": kind for name, kind in settings.ELEMENTS.items()}}.items():
         section = page[page.index(f".SS [{table}]") :]
         for key in fields(kind):
             line = re.search(rf"^\.BR {key.name} +\((.*)\)$", section, re.M)

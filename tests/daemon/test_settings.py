@@ -42,6 +42,8 @@ def test_an_empty_file_gives_the_defaults_of_the_behaviour(write) -> None:
     fencing = got.fencing
     assert (fencing.heartbeat_ms, fencing.grace_ms, fencing.margin_ms) == (500, 2000, 1000)
     assert (fencing.restart_ms, fencing.hello_ms, fencing.watchdog_timeout_ms) == (5000, 2000, 10_000)
+    assert (fencing.watchdog, fencing.watchdog_device, fencing.disallowed) == ("automatic", "/dev/watchdog", "kill")
+    assert got.agents == ()
     assert got.database is False
 
 
@@ -77,6 +79,27 @@ def test_every_key_can_be_set(write) -> None:
             restart_ms = 3
             hello_ms = 400
             watchdog_timeout_ms = 5000
+            watchdog = "required"
+            watchdog_device = "/dev/watchdog1"
+            disallowed = "hold"
+            [[fencing.agent]]
+            nodes = [1, "two"]
+            program = "fence_ipmilan"
+            options = { ip = "bmc-{name}", ipport = 623, lanplus = true, verbose = false }
+            timeout_s = 20
+            then = "off"
+            [[fencing.agent]]
+            nodes = [1]
+            program = "/srv/fence pdu"
+            [vms]
+            uri = "qemu:///system"
+            migrate_uri = "qemu+tcp://{address}/system"
+            manage = "tagged"
+            shared_storage = ["/srv/vms/", "pool:san", "rbd"]
+            reserved_memory_percent = 0
+            max_per_node = 7
+            parallel_starts = 2
+            on_shutdown = "refuse"
             [control]
             group = "adm"
             [database]
@@ -89,9 +112,24 @@ def test_every_key_can_be_set(write) -> None:
     assert (got.service.unit, got.service.moved, got.service.timeout_s) == ("ihttpd.service", "/srv/moved", 1.5)
     assert got.locks.directory == "/srv/locks"
     assert (got.paths, got.log) == (settings.Paths("/srv/state", "/srv/run", "/srv/log"), "/srv/log")
-    assert got.fencing == settings.Fencing((ProofKind.OPERATOR, ProofKind.SUSPEND), 100, 9000, 1, 2, 3, 400, 5000)
+    numbers = 100, 9000, 1, 2, 3, 400, 5000
+    proofs = (ProofKind.OPERATOR, ProofKind.SUSPEND)
+    assert got.fencing == settings.Fencing(proofs, *numbers, "required", "/dev/watchdog1", "hold")
+    options = (("ip", "bmc-{name}"), ("ipport", "623"), ("lanplus", "1"), ("verbose", "0"))
+    assert got.agents == (
+        settings.Agent((1, "two"), "/usr/sbin/fence_ipmilan", options, 20.0, "off"),
+        settings.Agent((1,), "/srv/fence pdu", (), 60.0, "on"),
+    )
+    storages = ("/srv/vms", "pool:san", "rbd")
+    peers = "qemu+tcp://{address}/system"
+    assert got.vms == settings.Vms("qemu:///system", peers, "tagged", storages, 0, 7, 2, "refuse")
     assert got.timing(1000, 1200).margin_ms == 2
     assert (got.control.group, got.database) == ("adm", True)
+
+
+ONE = "[[fencing.agent]]\nnodes = [1]\nprogram = 'x'\n"
+MANY = "[[fencing.agent]]\nnodes = [1, 2]\nprogram = 'x'\n"
+REST = "nodes = [2]\nprogram = 'x'\n"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +169,43 @@ def test_every_key_can_be_set(write) -> None:
         ("# comment\nlonely = 1", "FILE:2: unknown table [lonely]"),
         ("[cloud]\nip = ", "FILE:2: not TOML: "),
         ("[cloud]\n[cloud]", "FILE:2: not TOML: "),
-        ("[[fencing.agent]]\nnodes = []\n[[fencing.agent]]\nnods = []", "FILE:4: unknown key 'nods' in [[fencing.agent]]"),
+        (
+            f"{ONE}[[fencing.agent]]\nnods = []\n{REST}",
+            "FILE:5: unknown key 'nods' in [[fencing.agent]]; did you mean 'nodes'?",
+        ),
+        (f"{ONE}[[fencing.agent]]\nnodes = [1]", "FILE:4: fencing.agent.program is missing: expected an absolute path, or the"),
+        (f"{ONE}[[fencing.agent]]\nnodes = []\nprogram='x'", "FILE:5: fencing.agent.nodes: expected a list of one or more ids"),
+        (f"{ONE}[[fencing.agent]]\nnodes = [1, '1']\nprogram='x'", "FILE:5: fencing.agent.nodes: expected"),
+        (f"{ONE}[[fencing.agent]]\nnodes = [0]\nprogram='x'", "FILE:5: fencing.agent.nodes: expected"),
+        (f"{ONE}[[fencing.agent]]\nnodes = [1]\nprogram='x/y'", "FILE:6: fencing.agent.program: expected an absolute path, or"),
+        (f"{ONE}then = 'reboot'", "FILE:4: fencing.agent.then: expected one of 'on', 'off', found 'reboot'"),
+        (f"{ONE}timeout_s = 0", "FILE:4: fencing.agent.timeout_s: expected seconds, from 1 to 3600, found 0"),
+        (
+            "[[fencing.agent]]\nnodes = [1, 2]\nprogram='x'",
+            "FILE:1: fencing.agent: 2 nodes, but no option with {node} or {name}",
+        ),
+        (f"{MANY}options = {{ plug = '7' }}", "FILE:4: fencing.agent: 2 nodes, but no option with {node} or {name}"),
+        ("[fencing]\nagent = 'x'", "FILE:2: fencing.agent is an array of tables: write [[fencing.agent]]"),
+        ("[fencing]\nagnet = 'x'", "FILE:2: unknown key 'agnet' in [fencing]; did you mean 'agent'?"),
+        (
+            "[fencing]\nwatchdog = '/dev/watchdog'",
+            "FILE:2: fencing.watchdog: expected one of 'required', 'automatic', 'off', f",
+        ),
+        ("[fencing]\ndisallowed = true", "FILE:2: fencing.disallowed: expected one of 'kill', 'hold', found True"),
+        ("[vms]\nuri = 'qemu'", "FILE:2: vms.uri: expected a libvirt URI such as qemu:///system, found 'qemu'"),
+        ("[vms]\nmigrate_uri = 'qemu+tls://there/system'", "FILE:2: vms.migrate_uri: expected a libvirt URI with {address} in"),
+        ("[vms]\nmanage = 'some'", "FILE:2: vms.manage: expected one of 'shared', 'tagged', 'all', found 'some'"),
+        ("[vms]\nshared_storage = '/srv'", "FILE:2: vms.shared_storage: expected a list of absolute paths, 'pool:NAME', "),
+        ("[vms]\nshared_storage = ['srv']", "FILE:2: vms.shared_storage: expected a list of"),
+        ("[vms]\nshared_storage = ['pool:']", "FILE:2: vms.shared_storage: expected a list of"),
+        ("[vms]\nshared_storage = ['rbd', 'rbd']", "FILE:2: vms.shared_storage: expected a list of"),
+        (
+            "[vms]\nreserved_memory_percent = 91",
+            "FILE:2: vms.reserved_memory_percent: expected a whole number from 0 to 90 (per",
+        ),
+        ("[vms]\nmax_per_node = 0", "FILE:2: vms.max_per_node: expected a whole number from 1 to"),
+        ("[vms]\nparallel_starts = 0", "FILE:2: vms.parallel_starts: expected a whole number from 1 to 64"),
+        ("[vms]\non_shutdown = 'move'", "FILE:2: vms.on_shutdown: expected one of 'migrate', 'stop', 'refuse', found 'move'"),
         ("x = " + "[" * 3000, "FILE: not TOML: "),
         (f'[paths]\nrun = "/{"x" * 100}"', "FILE:2: paths.run: expected an absolute path of at most 90 bytes"),
     ],
@@ -156,15 +230,58 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(write) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        '{ action = "off", passwd = "hunter2" }',
+        '{ passwd = "hunter2\\naction=status" }',
+        '{ "passwd=hunter2" = "x" }',
+        '{ passwd = ["hunter2"] }',
+        '"hunter2"',
+    ],
+)
+def test_options_of_an_agent_are_refused_without_being_shown(write, options: str) -> None:
+    path = write(f"{ONE}options = {options}")
+    expected = (
+        "FILE:4: fencing.agent.options: expected a table of options: strings without line breaks, whole numbers, true and "
+    )
+    assert whys(path) == [expected + "false; `action` is not among them, found something else"]
+
+
+def test_options_in_a_table_of_their_own_have_their_own_line(write) -> None:
+    path = write(f"{ONE}\n{ONE}[fencing.agent.options]\nip = 1.5")
+    assert [problem.line for problem in settings.problems(path)] == [8]
+    assert settings.load(write(f"{ONE}[fencing.agent.options]\nip = 1\n")).agents[0].options == (("ip", "1"),)
+
+
+def test_an_agent_does_not_show_its_options(write) -> None:
+    got = settings.load(write(f'{ONE}options = {{ passwd = "hunter2" }}'))
+    assert got.agents[0].options == (("passwd", "hunter2"),)
+    assert "hunter2" not in repr(got)
+
+
+@pytest.mark.parametrize("option", ["plug = '{node}'", "plug = 'n-{name}'"])
+def test_one_agent_serves_several_nodes_when_told_which(write, option: str) -> None:
+    (agent,) = settings.load(write(f"{MANY}options = {{ {option} }}")).agents
+    assert agent.nodes == (1, 2)
+
+
+def test_without_a_hypervisor_there_is_none_and_nothing_in_care_is_said(write) -> None:
+    assert settings.load(write("")).vms == settings.Vms(uri=None)
+    lines = [warning for warning in settings.examine(write("[vms]\nparallel_starts = 2")).warnings if warning.line]
+    assert [(each.line, each.text[:27]) for each in lines] == [(2, "[vms] has no effect without")]
+    lines = [warning for warning in settings.examine(write('[vms]\nuri = "test:///default"')).warnings if warning.line]
+    assert [(each.line, each.text[:37]) for each in lines] == [(2, "vms.shared_storage names no storage: ")]
+    for good in ('shared_storage = ["rbd"]', 'manage = "all"'):
+        found = settings.examine(write(f'[vms]\nuri = "test:///default"\n{good}')).warnings
+        assert not [warning for warning in found if warning.line]
+
+
 def test_keys_of_later_versions_are_known_but_said_to_have_no_effect(write) -> None:
-    path = write('[vms]\nuri = "qemu:///system"\n[fencing]\nwatchdog = "/dev/watchdog"\n[[fencing.agent]]\nnodes = ["a"]\n')
+    path = write('[store]\nurl = "postgresql:///x"\n[metrics]\nlisten = "::1"\n')
     assert settings.problems(path) == []
     later = [warning for warning in settings.examine(path).warnings if warning.line]
-    assert [(warning.line, warning.text.split()[0]) for warning in later] == [
-        (2, "vms.uri"),
-        (4, "fencing.watchdog"),
-        (5, "fencing.agent"),
-    ]
+    assert [(warning.line, warning.text.split()[0]) for warning in later] == [(2, "store.url"), (4, "metrics.listen")]
 
 
 def test_vmmgr_conf_supplies_what_the_toml_leaves_open(write) -> None:

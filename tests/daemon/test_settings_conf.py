@@ -68,6 +68,20 @@ def test_an_example_is_accepted(tmp_path: Path, name: str) -> None:
     assert getattr(getattr(got, table), key) is not None
 
 
+@pytest.mark.parametrize("name", list(settings.ELEMENTS))
+def test_an_array_of_tables_is_shown_as_one_that_works(tmp_path: Path, name: str) -> None:
+    """With every key, and with the default where there is one. (It cannot be there with defaults only, as the rest is.)"""
+    shown = TEXT[TEXT.index(f"\n# [[{name}]]\n") : TEXT.index("\n[", TEXT.index(f"\n# [[{name}]]\n"))]
+    lines = [line.removeprefix("# ") for line in shown.split("\n") if re.match(r"# (\[\[|\w+ = )", line)]
+    assert {line.partition(" = ")[0] for line in lines[1:]} == {each.name for each in fields(settings.ELEMENTS[name])}
+    path = tmp_path / "shown.toml"
+    path.write_text("\n".join(lines) + f"\n{NOWHERE}")
+    (agent,) = settings.load(str(path)).agents
+    for key in fields(settings.ELEMENTS[name]):
+        if isinstance(key.default, str | float):
+            assert getattr(agent, key.name) == key.default
+
+
 def test_every_key_is_explained() -> None:
     lines = TEXT.split("\n")
     for number, line in enumerate(lines):

@@ -14,7 +14,7 @@ import pytest
 from corolistener.core.actions import Reason, StartService, StopService, TakeDatabase, Until
 from corolistener.core.events import Outcome, Result
 from corolistener.core.view import RingId
-from corolistener.effects import service
+from corolistener.effects import programs, service
 from corolistener.effects.service import Service
 from corolistener.errors import EffectError
 from corolistener.ids import Instant, NodeId, Ticket
@@ -128,7 +128,7 @@ def test_our_protection_from_the_oom_killer_is_not_the_managers(hook):
         ("kill -9 $$", Result.FAILED, "start: signal 9"),
         (r"printf 'a\033[31mb\0c\377\n' >&2; exit 2", Result.FAILED, "start: exit 2: a[31mbc�"),
         ("for n in {1..200000}; do echo a line of no use $n; done >&2; printf last >&2; exit 1", Result.FAILED, "exit 1: last"),
-        ("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 1", Result.FAILED, "exit 1: " + "x" * service.STDERR_BYTES),
+        ("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 1", Result.FAILED, "exit 1: " + "x" * programs.STDERR_BYTES),
         ("exec 0<&- 1>&- 2>&-; exit 0", Result.DONE, ""),
         ("head -c 3000000 /dev/zero; exit 0", Result.DONE, ""),
     ],
@@ -150,9 +150,9 @@ def test_what_a_hook_leaves_running_is_not_waited_for_nor_killed(hook, tmp_path)
         assert alive(child)
         await asyncio.sleep(0.3)
         assert alive(child), "it can still write: nobody has closed its stderr"
-        assert len(effect._hooks) == 1
+        assert len(effect._running) == 1
         os.kill(child, signal.SIGKILL)
-        await eventually(lambda: not effect._hooks)
+        await eventually(lambda: len(effect._running) == 0)
 
     asyncio.run(story())
 
@@ -167,7 +167,7 @@ async def started(effect, action, marks, count=1):
 
 @pytest.mark.parametrize("rude", [False, True], ids=["polite", "rude"])
 def test_a_hook_that_hangs_goes_with_all_its_group(hook, tmp_path, rude, monkeypatch):
-    monkeypatch.setattr(service, "GRACE_S", 0.3 if rude else 30)
+    monkeypatch.setattr(programs, "GRACE_S", 0.3 if rude else 30)
     trap = "trap '' TERM" if rude else ":"
     effect = hook(f"{trap}; sleep 1000 & echo $! >>$HERE/pids; echo $$ >>$HERE/pids; wait; sleep 1000")
 

@@ -103,7 +103,7 @@ def test_a_request_may_leave_out_its_arguments() -> None:
 
 
 def test_only_status_is_for_everybody() -> None:
-    assert [verb for verb, name in VERBS.items() if name == CLIENT] == ["status"]
+    assert [verb for verb, name in VERBS.items() if name == CLIENT] == ["status", "may-start"]
     assert set(VERBS.values()) == {CLIENT, ADMIN}
 
 
