@@ -25,12 +25,13 @@ from lab import texts
 from lab.machine import CHECKOUT, LIMIT_S, NAMESPACES, Init, LabError, Machine
 from lab.node import Membership, Node, daemon_argv
 from lab.texts import CLOUD_IP, CLOUD_IP6, NETWORK, NETWORK6, TUNED, plain_conf, seed_conf
+from lab.vm_witness import VmWitness
 from lab.waiting import live, stays, tails, wait_for
 from lab.witness import Witness
 
 __all__ = [
     "CHECKOUT", "CLOUD_IP", "CLOUD_IP6", "NETWORK", "NETWORK6", "SEED", "TUNED",
-    "Cluster", "LabError", "Machine", "Membership", "Node", "Witness",
+    "Cluster", "LabError", "Machine", "Membership", "Node", "VmWitness", "Witness",
     "cannot", "daemon_argv", "live", "plain_conf", "seed_conf", "stays", "sweep", "tails", "wait_for",
 ]  # fmt: skip
 
@@ -78,6 +79,7 @@ class Cluster:
         self.directory = directory or Path(tempfile.gettempdir()) / f"corolab-{os.getpid()}-{self.name}"
         self.conf, self.timers, self.settings = conf, timers, dict(settings or {})
         self.hypervisor, self.storage = hypervisor, vms.Storage(self.directory / "shared")
+        self.vm_witnesses: list[VmWitness] = []
         self.bridge = Init()
         self.stations: list[Machine] = []
         self.key = secrets.token_hex(32)
@@ -108,6 +110,8 @@ class Cluster:
 
     def down(self) -> None:
         """End everything: no process, namespace, mount or file of the cluster is left."""
+        for witness in self.vm_witnesses:
+            witness.stop()
         for machine in [*self.nodes, *self.stations]:
             machine.power_down()
         self.bridge.kill()
@@ -221,6 +225,11 @@ class Cluster:
         if machine is None:
             return Witness(self.bridge, self.directory / f"witness{number}", "--incoming", "--device", "[ns]*")
         return Witness(machine.init, self.directory / f"witness{number}")
+
+    def vm_witness(self) -> VmWitness:
+        """Start the witness of all VMs on all nodes. One at a time; it ends with `stop()`, its `with`, or the cluster."""
+        self.vm_witnesses.append(VmWitness(self.storage.directory, self.directory / f"vms{next(_serial)}"))
+        return self.vm_witnesses[-1]
 
     def cut(self) -> None:
         """Cut every node's link at the same moment; the nodes' own devices stay up, as when a switch fails."""

@@ -91,7 +91,7 @@ DOMAIN = """\
 
 @functools.cache
 def hardware() -> bool:
-    """Whether the processor itself runs guests. A /dev/kvm without that interprets firmware: 3 s to boot, where TCG takes 0.1."""
+    """Whether the processor itself runs guests. A /dev/kvm without that interprets firmware: 3 s to boot, TCG takes 0.1."""
     flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return Path("/dev/kvm").exists() and bool(flags and {"vmx", "svm"} & set(flags[1].split()))
 
