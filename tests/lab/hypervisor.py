@@ -19,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,11 +72,7 @@ DOMAIN = """\
   <features><acpi/></features>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw'/>
-      <source file='{image}'/>
-      <target dev='hda' bus='ide'/>
-    </disk>
+{disk}
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
@@ -87,6 +82,12 @@ DOMAIN = """\
   </qemu:commandline>
 </domain>
 """
+DISK = """\
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file='{image}'/>
+      <target dev='hda' bus='ide'/>
+    </disk>"""
 
 
 @functools.cache
@@ -107,16 +108,24 @@ def domain_xml(
     image: str | None = None,
     memory_mib: int = MEMORY_MIB,
     kvm: bool | None = None,
-    options: Iterable[str] = (),
+    unlocked: tuple[str, str] | None = None,
 ) -> str:
     """The definition of a VM: always the same uuid for a name. `image`: absolute path on the node, else NAME's shared one.
 
-    `kvm` None: where the processor can. `options` are further words for QEMU's command line.
+    `kvm` None: where the processor can. `unlocked` is for a VM that shall run twice: options of QEMU's drive and device,
+    of which ("file.locking=off", "") takes no lock and ("", "share-rw=on") one that others may take too.
     """
     kind = "kvm" if (hardware() if kvm is None else kvm) else "qemu"
-    words = "".join(f"\n    <qemu:arg value='{word}'/>" for word in options)
-    which = {"name": name, "uuid": uuid.uuid5(NAMESPACE, name), "image": image or f"{SHARED}/{name}.img"}
-    return DOMAIN.format(kind=kind, memory_mib=memory_mib, monitors=MONITORS, options=words, **which)
+    path, disk, words = image or f"{SHARED}/{name}.img", "", []
+    if unlocked is None:
+        disk = DISK.format(image=path)
+    else:
+        drive, device = (f",{each}" if each else "" for each in unlocked)
+        words += ["-drive", f"file={path},format=raw,if=none,id=disk{drive}"]
+        words += ["-device", f"ide-hd,drive=disk,bus=ide.0,bootindex=1{device}"]
+    options = "".join(f"\n    <qemu:arg value='{word}'/>" for word in words)
+    which = {"name": name, "uuid": uuid.uuid5(NAMESPACE, name), "kind": kind, "memory_mib": memory_mib}
+    return DOMAIN.format(disk=disk, monitors=MONITORS, options=options, **which)
 
 
 class Storage:
@@ -144,6 +153,7 @@ class Hypervisor:
 
     def __init__(self, node: "Node") -> None:
         self.node = node
+        self.supervised = False
 
     def install(self, storage: Storage) -> None:
         """Put its files on the node's empty disk."""
@@ -167,14 +177,21 @@ class Hypervisor:
             raise LabError(f"{self.node.name} has no storage for VMs: Cluster(hypervisor=True)")
         self.node.path(MONITORS).mkdir(exist_ok=True)
         environment = {"LIBVIRT_DRIVER_DIR": DRIVERS}
+        self.supervised = supervised
         restart = "always" if supervised else "no"
         self.node.start(UNIT, ["libvirtd", "--listen"], restart=restart, burst=1000, env=environment)
         if wait:
             self.await_answer()
 
     def await_answer(self, limit: float = LIMIT_S) -> None:
-        """Wait until libvirtd answers."""
-        wait_for(self.answers, f"libvirtd on {self.node.name} answers", limit)
+        """Wait until libvirtd answers; LabError when it has ended instead."""
+
+        def settled() -> bool:
+            return self.answers() or (not self.supervised and bool(self.node.exits(UNIT)))
+
+        wait_for(settled, f"libvirtd on {self.node.name} answers", limit)
+        if not self.supervised and self.node.exits(UNIT):
+            raise LabError(f"{self.node.name}: libvirtd has ended: {self.node.output(UNIT)[-1000:]}")
 
     def answers(self) -> bool:
         """Whether libvirtd answers, within 5 s."""
@@ -202,7 +219,7 @@ class Hypervisor:
     def restart(self) -> None:
         """Stop, start, wait for the answer."""
         self.stop()
-        self.start()
+        self.start(supervised=self.supervised)
 
     # -- VMs
 

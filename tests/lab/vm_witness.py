@@ -74,6 +74,11 @@ class VmWitness(Witness):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._running.pid
+
     def stop(self) -> None:
         """End it; what it has seen stays readable, also when its file is gone."""
         if self._running.poll() is None:
