@@ -20,16 +20,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab import hypervisor as vms
 from lab import texts
 from lab.machine import CHECKOUT, LIMIT_S, NAMESPACES, Init, LabError, Machine
 from lab.node import Membership, Node, daemon_argv
 from lab.texts import CLOUD_IP, CLOUD_IP6, NETWORK, NETWORK6, TUNED, plain_conf, seed_conf
+from lab.vm_witness import VmWitness
 from lab.waiting import live, stays, tails, wait_for
 from lab.witness import Witness
 
 __all__ = [
     "CHECKOUT", "CLOUD_IP", "CLOUD_IP6", "NETWORK", "NETWORK6", "SEED", "TUNED",
-    "Cluster", "LabError", "Machine", "Membership", "Node", "Witness",
+    "Cluster", "LabError", "Machine", "Membership", "Node", "VmWitness", "Witness",
     "cannot", "daemon_argv", "live", "plain_conf", "seed_conf", "stays", "sweep", "tails", "wait_for",
 ]  # fmt: skip
 
@@ -56,6 +58,7 @@ class Cluster:
 
     `conf` is the text of corosync.conf, or a function (nodes, **timers) -> text, timers in ms as `plain_conf` has
     them; `settings` overrides sections of corolistener.toml. `directory` makes it kept: it outlives this process.
+    `hypervisor` prepares every node for a libvirtd of its own and gives the cluster its `storage`.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Cluster:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         name: str | None = None,
         directory: Path | None = None,
+        hypervisor: bool = False,
         **timers: Any,
     ) -> None:
         sweep()
@@ -74,6 +78,8 @@ class Cluster:
         self.name = name or f"lab{next(_serial)}"
         self.directory = directory or Path(tempfile.gettempdir()) / f"corolab-{os.getpid()}-{self.name}"
         self.conf, self.timers, self.settings = conf, timers, dict(settings or {})
+        self.hypervisor, self.storage = hypervisor, vms.Storage(self.directory / "shared")
+        self.vm_witnesses: list[VmWitness] = []
         self.bridge = Init()
         self.stations: list[Machine] = []
         self.key = secrets.token_hex(32)
@@ -85,7 +91,11 @@ class Cluster:
 
     def up(self) -> "Cluster":
         """Make the bridge and power on every node; nothing is started on them. LabError when the machine cannot."""
+        if self.hypervisor and (reason := vms.cannot()):
+            raise LabError(reason)
         self.directory.mkdir(mode=0o700)
+        if self.hypervisor:
+            self.storage.directory.mkdir()
         live.append(self)
         try:
             self.bridge = Init().boot(BRIDGE, kept=self.kept).ready()
@@ -100,6 +110,8 @@ class Cluster:
 
     def down(self) -> None:
         """End everything: no process, namespace, mount or file of the cluster is left."""
+        for witness in self.vm_witnesses:
+            witness.stop()
         for machine in [*self.nodes, *self.stations]:
             machine.power_down()
         self.bridge.kill()
@@ -127,6 +139,8 @@ class Cluster:
         node.path("/etc/corolistener/key").chmod(0o600)
         node.path("/etc/corolistener/service").write_text(texts.SERVICE)
         node.path("/etc/corolistener/service").chmod(0o755)
+        if self.hypervisor:
+            node.hypervisor.install(self.storage)
 
     def add_node(self, nodeid: int, prio: int | None = None, conf: str = "") -> Node:
         """One more node, powered on, nothing started, not in the others' nodelist; its own corosync.conf is `conf`."""
@@ -212,6 +226,11 @@ class Cluster:
             return Witness(self.bridge, self.directory / f"witness{number}", "--incoming", "--device", "[ns]*")
         return Witness(machine.init, self.directory / f"witness{number}")
 
+    def vm_witness(self) -> VmWitness:
+        """Start the witness of all VMs on all nodes. One at a time; it ends with `stop()`, its `with`, or the cluster."""
+        self.vm_witnesses.append(VmWitness(self.storage.directory, self.directory / f"vms{next(_serial)}"))
+        return self.vm_witnesses[-1]
+
     def cut(self) -> None:
         """Cut every node's link at the same moment; the nodes' own devices stay up, as when a switch fails."""
         for node in self.nodes:
@@ -235,6 +254,13 @@ class Cluster:
         """Start corolistener on every node."""
         for node in self.nodes:
             node.start_daemon(supervised=supervised)
+
+    def start_hypervisors(self) -> None:
+        """Start libvirtd on every node; return when all answer."""
+        for node in self.nodes:
+            node.hypervisor.start(wait=False)
+        for node in self.nodes:
+            node.hypervisor.await_answer()
 
     def wait_quorate(self, nodes: Sequence[Node] | None = None, limit: float = LIMIT_S) -> None:
         """Wait until exactly these nodes (default: all that are on) are members on one ring and quorate."""

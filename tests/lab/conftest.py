@@ -22,9 +22,14 @@ def machine_can() -> None:
 
 
 def raise_cluster(corosync: bool, daemons: bool, **options: Any) -> Cluster:
-    """A cluster that is up; with `corosync` quorate on all nodes, with `daemons` corolistener started on all."""
+    """A cluster that is up; with `corosync` quorate on all nodes, with `daemons` corolistener started on all.
+
+    With `hypervisor` libvirtd answers on all nodes.
+    """
     cluster = Cluster(**options).up()
     try:
+        if cluster.hypervisor:
+            cluster.start_hypervisors()
         if corosync:
             cluster.start_corosync()
             cluster.wait_quorate()

@@ -31,10 +31,10 @@ def stays(condition: Callable[[], object], what: str, seconds: float, every: flo
 
 
 def tails(lines: int = 40) -> str:
-    """The last lines of what corosync and the daemon wrote on every node of every cluster that is up."""
+    """The last lines of what corosync, the daemon and libvirtd wrote on every node of every cluster that is up."""
     parts = []
     for node in (node for cluster in live for node in cluster.nodes):
-        for unit in ("corosync", "daemon"):
+        for unit in ("corosync", "daemon", "libvirtd"):
             if text := node.output(unit):
                 exits = f", exits {node.exits(unit)}" if node.exits(unit) else ""
                 parts += [f"--- {node.name} {unit}{exits}", *text.splitlines()[-lines:]]
