@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from corolistener.core.actions import DisarmWatchdog, FeedWatchdog
 from corolistener.effects.watchdog import Mode, Watchdog
@@ -19,6 +20,7 @@ from corolistener.ids import Ticket
 
 EVERY_S = 0.2
 LONG_S = 3600  # no guest lives so long
+STATE = Path("/sys/class/watchdog/watchdog0/state")
 
 
 def tell(**facts: object) -> None:
@@ -80,19 +82,20 @@ def child(work: Callable[[], Awaitable[None]]) -> int:
 
 
 async def fed() -> None:
-    """Fed for longer than its timeout, by two processes of which the first is killed; disarmed; then nobody feeds."""
+    """Fed for longer than its timeout, by two processes of which the first is killed; disarmed, and nobody feeds; armed again
+    and starved, while the process lives on."""
     keeper = Keeper()
 
     async def first() -> None:
         dog = watchdog(4000, keep=keeper.keep)
-        tell(timeout_ms=await dog.open(), **dict(dog.found))
-        await feed_for(dog, 5)
+        tell(opened=await dog.open(), **dict(dog.found))
+        await feed_for(dog, 3)
         os.kill(os.getpid(), signal.SIGKILL)
 
     async def second() -> None:
         dog = watchdog(60_000, kept=keeper.hand_over())
-        tell(timeout_ms=await dog.open(), **dict(dog.found))
-        await feed_for(dog, 5)
+        tell(opened=await dog.open(), **dict(dog.found))
+        await feed_for(dog, 3)
         await disarm(dog)
         try:
             await dog.perform(FeedWatchdog(Ticket(3), None))
@@ -101,29 +104,27 @@ async def fed() -> None:
 
     tell(ended=child(first))
     tell(ended=child(second))
-    time.sleep(6)
+    time.sleep(5)
     tell(alive=True)
-    dog = watchdog(3500)
-    tell(timeout_ms=await dog.open(), **dict(dog.found))
-    await disarm(dog)
     await clipped()
+    await starved()
 
 
 async def clipped() -> None:
-    """A timeout that the driver refuses: what counts is the one that it has instead; and one that is too short for us."""
-    dog = watchdog(5_000_000)
-    tell(asked_ms=5_000_000, timeout_ms=await dog.open())
-    await disarm(dog)
+    """Timeouts that the device cannot have: what counts is the one that it has instead. And one that is too short for us."""
+    for asked_ms in (3500, 5_000_000):
+        dog = watchdog(asked_ms)
+        tell(asked_ms=asked_ms, timeout_ms=await dog.open())
+        await disarm(dog)
     short = watchdog(3000, Mode.AUTOMATIC, longer_than_ms=5000)
-    tell(timeout_ms=await short.open(), **dict(short.found))
-    tell(state=open("/sys/class/watchdog/watchdog0/state").read().strip())
+    tell(timeout_ms=await short.open(), unused=dict(short.found)["unused"])
+    tell(state=STATE.read_text().strip())
 
 
 async def starved() -> None:
-    """Fed for a while, then no more, while the process lives on."""
     dog = watchdog(2000)
     tell(timeout_ms=await dog.open())
-    await feed_for(dog, 1)
+    await feed_for(dog, 3)
     tell(starving=True)
     await asyncio.sleep(LONG_S)
 
@@ -138,19 +139,23 @@ async def killed() -> None:
     tell(ended=child(first))
     while True:
         dog = watchdog(2000, Mode.AUTOMATIC)
-        tell(timeout_ms=await dog.open(), **dict(dog.found))
+        tell(timeout_ms=await dog.open(), unused=dict(dog.found)["unused"])
         await asyncio.sleep(EVERY_S)
 
 
 async def adopted() -> None:
-    """A daemon that crashes over and over and is given the descriptor each time: that alone feeds nothing."""
-    dog = watchdog(3000)
-    kept: list[int] = []
-    dog = watchdog(3000, keep=lambda descriptor: not kept.append(os.dup(descriptor)))
-    await dog.open()
+    """A process dies between stopping the device and giving it back: who takes over arms it anew. Then daemons crash over
+    and over, and each is given the descriptor: that alone feeds nothing."""
+    device = DeviceFile()
+    taken = device.take(None, 3000)
+    assert taken.descriptor is not None
+    kept = os.dup(taken.descriptor)
+    device.stop()
+    await asyncio.sleep(4)
+    tell(alive=True, state=STATE.read_text().strip())
     while True:
-        again = watchdog(3000, kept=os.dup(kept[0]))
-        tell(timeout_ms=await again.open(), **dict(again.found))
+        again = watchdog(60_000, kept=os.dup(kept))
+        tell(timeout_ms=await again.open(), adopted=dict(again.found)["adopted"], state=STATE.read_text().strip())
         await again.close()
         await asyncio.sleep(EVERY_S)
 
@@ -158,30 +163,17 @@ async def adopted() -> None:
 async def nowayout() -> None:
     """A driver that never lets go: it is recognised, disarming is refused, and the machine is reset."""
     dog = watchdog(2000)
-    tell(timeout_ms=await dog.open(), **dict(dog.found))
+    tell(opened=await dog.open(), **dict(dog.found))
     try:
         await disarm(dog)
     except EffectError as error:
         tell(refused=error.why)
     await feed_for(dog, 3)
+    tell(starving=True)
     await asyncio.sleep(LONG_S)
 
 
-async def stopped() -> None:
-    """A process that died between stopping the device and giving it back: who takes over arms it anew."""
-    device = DeviceFile()
-    taken = device.take(None, 2000)
-    assert taken.descriptor is not None
-    kept = os.dup(taken.descriptor)
-    device.stop()
-    time.sleep(3)
-    tell(alive=True)
-    dog = watchdog(2000, kept=kept)
-    tell(timeout_ms=await dog.open(), **dict(dog.found))
-    await asyncio.sleep(LONG_S)
-
-
-STORIES = {each.__name__: each for each in (fed, starved, killed, adopted, nowayout, stopped)}
+STORIES = {each.__name__: each for each in (fed, killed, adopted, nowayout)}
 
 if __name__ == "__main__":
     asyncio.run(STORIES[sys.argv[1]]())
