@@ -1,4 +1,4 @@
-"""The effect of lane `watchdog`: a device that resets this machine unless it is fed. Rules: safety.md, "Lease, grace, watchdog".
+"""The effect of lane `watchdog`: a device that resets this machine unless it is fed (docs/safety.md).
 
 - Armed once, it is fed only by FeedWatchdog and stopped only by DisarmWatchdog: the core has told the others what they may
   build on it. So whatever else ends this process (an error, SIGKILL, a restart) lets it tick on.
@@ -75,8 +75,8 @@ class Watchdog:
     """This machine's watchdog, if it has one. `found` says after open() what there is, as facts for a note.
 
     `kept` is the descriptor that a former process left, `keep` asks somebody to hold one for the next (False: nobody does)
-    and `forget` asks to let it go; both may block for a moment. A timeout that is not `longer_than_ms` is of no use: the restart
-    of the daemon alone would outlast it.
+    and `forget` asks to let it go; both may block for a moment. A timeout that is not `longer_than_ms` is of no use: a
+    restart of the daemon could outlast it.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ UNKNOWN = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL)
 """How drivers say that they do not know an ioctl."""
 REMEDIES = {
     errno.ENOENT: 'load the driver of this machine\'s watchdog, or set [fencing] watchdog = "off"',
-    errno.EBUSY: "another program has it: systemd (RuntimeWatchdogSec= in system.conf) or a watchdog daemon; let one of them go",
+    errno.EBUSY: "another program has it: systemd (RuntimeWatchdogSec= in system.conf) or a watchdog daemon; only one can",
     errno.ENODEV: "its driver finds no hardware any more",
     errno.ENXIO: "its driver finds no hardware",
 }
@@ -91,7 +91,7 @@ class DeviceFile:
     def release(self) -> None:
         """The magic close."""
         descriptor, self._descriptor = self._open(), None
-        with contextlib.suppress(OSError):  # it has gone: then there is nothing to stop
+        with contextlib.suppress(OSError):  # the device has gone: then there is nothing to stop
             os.write(descriptor, MAGIC)
         os.close(descriptor)
 

@@ -27,6 +27,11 @@ def tell(**facts: object) -> None:
     print("story:", *(f"{name}={value}" for name, value in facts.items()), flush=True)
 
 
+def state() -> str:
+    """Whether the kernel takes the device to be armed."""
+    return STATE.read_text().strip()
+
+
 def watchdog(timeout_ms: int, mode: Mode = Mode.REQUIRED, **options: object) -> Watchdog:
     return Watchdog(mode, DeviceFile(), timeout_ms, **options)  # type: ignore[arg-type]
 
@@ -104,7 +109,7 @@ async def fed() -> None:
 
     tell(ended=child(first))
     tell(ended=child(second))
-    time.sleep(5)
+    await asyncio.sleep(5)
     tell(alive=True)
     await clipped()
     await starved()
@@ -118,7 +123,7 @@ async def clipped() -> None:
         await disarm(dog)
     short = watchdog(3000, Mode.AUTOMATIC, longer_than_ms=5000)
     tell(timeout_ms=await short.open(), unused=dict(short.found)["unused"])
-    tell(state=STATE.read_text().strip())
+    tell(state=state())
 
 
 async def starved() -> None:
@@ -152,10 +157,10 @@ async def adopted() -> None:
     kept = os.dup(taken.descriptor)
     device.stop()
     await asyncio.sleep(4)
-    tell(alive=True, state=STATE.read_text().strip())
+    tell(alive=True, state=state())
     while True:
         again = watchdog(60_000, kept=os.dup(kept))
-        tell(timeout_ms=await again.open(), adopted=dict(again.found)["adopted"], state=STATE.read_text().strip())
+        tell(timeout_ms=await again.open(), adopted=dict(again.found)["adopted"], state=state())
         await again.close()
         await asyncio.sleep(EVERY_S)
 

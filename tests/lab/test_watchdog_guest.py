@@ -85,4 +85,5 @@ def test_nowayout() -> None:
 def test_a_guest_without_any_of_this_ends_by_itself() -> None:
     """What `bitten` means: a guest in which nobody touches the watchdog is not reset."""
     told = guest.boot(guest.RUN.format(command="/bin/true"))
-    assert told.ended and not told.bitten, told
+    assert told.ended, told
+    assert not told.bitten, told
