@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab import hypervisor as vms
 from lab import texts
 from lab.machine import CHECKOUT, LIMIT_S, NAMESPACES, Init, LabError, Machine
 from lab.node import Membership, Node, daemon_argv
@@ -56,6 +57,7 @@ class Cluster:
 
     `conf` is the text of corosync.conf, or a function (nodes, **timers) -> text, timers in ms as `plain_conf` has
     them; `settings` overrides sections of corolistener.toml. `directory` makes it kept: it outlives this process.
+    `hypervisor` prepares every node for a libvirtd of its own and gives the cluster its `storage`.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Cluster:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         name: str | None = None,
         directory: Path | None = None,
+        hypervisor: bool = False,
         **timers: Any,
     ) -> None:
         sweep()
@@ -74,6 +77,7 @@ class Cluster:
         self.name = name or f"lab{next(_serial)}"
         self.directory = directory or Path(tempfile.gettempdir()) / f"corolab-{os.getpid()}-{self.name}"
         self.conf, self.timers, self.settings = conf, timers, dict(settings or {})
+        self.hypervisor, self.storage = hypervisor, vms.Storage(self.directory / "shared")
         self.bridge = Init()
         self.stations: list[Machine] = []
         self.key = secrets.token_hex(32)
@@ -85,7 +89,11 @@ class Cluster:
 
     def up(self) -> "Cluster":
         """Make the bridge and power on every node; nothing is started on them. LabError when the machine cannot."""
+        if self.hypervisor and (reason := vms.cannot()):
+            raise LabError(reason)
         self.directory.mkdir(mode=0o700)
+        if self.hypervisor:
+            self.storage.directory.mkdir()
         live.append(self)
         try:
             self.bridge = Init().boot(BRIDGE, kept=self.kept).ready()
@@ -127,6 +135,8 @@ class Cluster:
         node.path("/etc/corolistener/key").chmod(0o600)
         node.path("/etc/corolistener/service").write_text(texts.SERVICE)
         node.path("/etc/corolistener/service").chmod(0o755)
+        if self.hypervisor:
+            node.hypervisor.install(self.storage)
 
     def add_node(self, nodeid: int, prio: int | None = None, conf: str = "") -> Node:
         """One more node, powered on, nothing started, not in the others' nodelist; its own corosync.conf is `conf`."""
@@ -235,6 +245,13 @@ class Cluster:
         """Start corolistener on every node."""
         for node in self.nodes:
             node.start_daemon(supervised=supervised)
+
+    def start_hypervisors(self) -> None:
+        """Start libvirtd on every node; return when all answer."""
+        for node in self.nodes:
+            node.hypervisor.start(wait=False)
+        for node in self.nodes:
+            node.hypervisor.await_answer()
 
     def wait_quorate(self, nodes: Sequence[Node] | None = None, limit: float = LIMIT_S) -> None:
         """Wait until exactly these nodes (default: all that are on) are members on one ring and quorate."""

@@ -22,8 +22,12 @@ from typing import Any, NamedTuple, TypeVar
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAMESPACES = ("--mount", "--net", "--uts", "--ipc", "--pid")
-OWN = ("/etc/corosync", "/etc/corolistener", "/var/lib/corosync", "/var/lib/corolistener")
+OWN = (
+    "/etc/corosync", "/etc/corolistener", "/etc/libvirt",
+    "/var/lib/corosync", "/var/lib/corolistener", "/var/lib/libvirt",
+)  # fmt: skip
 PRIVATE = (*OWN, "/var/log", "/run", "/tmp")
+SHARED = "/var/lib/shared"
 VOLATILE = ("run", "tmp")
 
 # Arguments: directory, host name, then directories that must stay visible though a private one hides them.
@@ -39,6 +43,7 @@ mount -o bind,ro /var/lib run/lab/lib
 for kept; do mkdir -p ".$kept"; mount --rbind "$kept" ".$kept"; done
 mount --bind etc /etc
 mount --bind var/lib /var/lib
+if [ -e shared ]; then mount --bind shared /var/lib/shared; mount --bind var/cache /var/cache; fi
 mount --rbind var/log /var/log
 mount --rbind tmp /tmp
 mount -t tmpfs -o mode=1777 shm /dev/shm
@@ -244,6 +249,12 @@ class Machine:
         self.path("/tmp").chmod(0o1777)
         self.path("/etc/hostname").write_text(self.name + "\n")
         self.path("/etc/mtab").symlink_to("../proc/self/mounts")
+
+    def share(self, storage: Path) -> None:
+        """From the next power up on the machine has `storage` at /var/lib/shared, and a /var/cache of its own."""
+        (self.directory / "shared").symlink_to(storage)
+        for path in (SHARED, "/var/cache"):
+            self.path(path).mkdir(parents=True)
 
     def path(self, inside: str | Path) -> Path:
         """Where a file of the machine (an absolute path under one of PRIVATE) is found from outside."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab import texts
+from lab.hypervisor import Hypervisor
 from lab.machine import CHECKOUT, LIMIT_S, Machine
 from lab.waiting import wait_for
 
@@ -39,6 +40,7 @@ class Node(Machine):
     def __init__(self, cluster: "Cluster", nodeid: int, number: int, prio: int | None) -> None:
         super().__init__(f"n{nodeid}", cluster.directory / f"n{nodeid}", cluster.kept)
         self.cluster, self.nodeid, self.number, self.prio = cluster, nodeid, number, prio
+        self.hypervisor = Hypervisor(self)
         self.harmed = False
         """The story took its corosync, its link or its power away: what the ring does then is no unrest."""
 
