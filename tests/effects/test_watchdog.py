@@ -1,4 +1,4 @@
-"""The watchdog without hardware: whether one is used, and what is done to it. With a kernel's own: tests/lab/kernel_guest.py."""
+"""The watchdog without hardware: whether one is used, and what is done to it. With a kernel: tests/lab/kernel_guest.py."""
 
 import asyncio
 import os

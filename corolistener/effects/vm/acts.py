@@ -1,0 +1,298 @@
+"""What is done to a VM, one function an action. Everything here blocks: it runs in a thread, and may hang there.
+
+`Call.given_up` is looked at before every step that cannot be taken back: who asked may have gone while the step before hung.
+libvirt's own errors are raised as they are.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import libvirt
+
+from corolistener.core.actions import EditVm, MarkVm, MigrateVm, Reason, ResumeVm, ShutDownVm, StartVm, StopVm
+from corolistener.core.events import Outcome, Result
+from corolistener.effects.vm import texts
+from corolistener.effects.vm.lines import ALONE, Connection, Domain, Lines, code, words
+from corolistener.effects.vm.settings import Target
+from corolistener.effects.vm.sight import DEFINITION, find
+from corolistener.errors import EffectError
+from corolistener.ids import VmName
+
+LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+ELEMENT = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+SETTLE_S, SETTLES = 0.05, 40
+MIGRATE = (
+    libvirt.VIR_MIGRATE_LIVE
+    | libvirt.VIR_MIGRATE_PEER2PEER
+    | libvirt.VIR_MIGRATE_PERSIST_DEST
+    | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+    | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+)
+GOING = (
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
+    libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
+    libvirt.VIR_DOMAIN_PAUSED_SAVE,
+    libvirt.VIR_DOMAIN_PAUSED_DUMP,
+)
+"""A copy that is paused for one of these may go on by itself when that is done."""
+ABSENT = Outcome(Result.DONE, facts=(("absent", "yes"),))
+DONE = Outcome(Result.DONE)
+
+Text = Callable[[VmName, str], bytes]
+Guard = Callable[[Domain, bool], str]
+"""Why a domain is not ours, "" where it is; with True it is read again, whatever was known of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One action under way. `given_up` is set when nobody waits for it any more."""
+
+    lines: Lines
+    guard: Guard
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    def step(self, action: str) -> None:
+        """Raises EffectError where nobody waits: the step is not taken."""
+        if self.given_up.is_set():
+            raise EffectError(action, "given up")
+
+    @contextlib.contextmanager
+    def on(self, name: VmName) -> Iterator[tuple[Connection, Domain | None]]:
+        """A line, and the domain if it is ours; EffectError where it is not."""
+        with self.lines.line() as connection:
+            domain = find(connection, name)
+            if domain is not None and (why := self.guard(domain, False)):
+                raise EffectError(name, f"a VM of this name is not ours: {why}")
+            yield connection, domain
+
+
+def active(domain: Domain | None) -> bool:
+    """Whether there is a copy."""
+    return domain is not None and bool(domain.isActive())
+
+
+def start(call: Call, action: StartVm, text: Text) -> Outcome:
+    """Define it as the ledger has it, and create a copy that is suspended and knows its generation."""
+    with call.on(action.vm.name) as (connection, domain):
+        if active(domain):
+            return Outcome(Result.DONE, facts=(("kept", "yes"),))
+        domain = _defined(call, connection, domain, action, text)
+        if why := call.guard(domain, True):
+            raise EffectError("StartVm", f"it would not be ours: {why}")
+        if domain.autostart():
+            domain.setAutostart(0)
+        call.step("StartVm")
+        _create(call, domain)
+        _mark(domain, action.generation)
+    return DONE
+
+
+def _defined(call: Call, connection: Connection, domain: Domain | None, action: StartVm, text: Text) -> Domain:
+    """The domain, with the definition that the action names; the one that is here, where it names none."""
+    wanted = action.vm.definition
+    if domain is not None:
+        here = texts.digest(texts.canonical(domain.XMLDesc(DEFINITION)))
+        if wanted in ("", here):
+            return domain
+    try:
+        found = text(action.vm.name, wanted) if wanted else b""
+    except (LookupError, OSError) as error:
+        raise EffectError("StartVm", f"its definition {wanted[:12]} cannot be read here: {error}") from error
+    if not found:
+        raise EffectError("StartVm", f"its definition {wanted[:12]} is not here" if wanted else "it is not defined here")
+    call.step("StartVm")
+    return connection.defineXML(found.decode())
+
+
+def _create(call: Call, domain: Domain) -> None:
+    """A copy that executes nothing. libvirt's test hypervisor knows no such thing, but nothing executes in it."""
+    if call.lines.kind == ALONE:
+        domain.create()
+        domain.suspend()
+    else:
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+
+def _mark(domain: Domain, generation: int) -> None:
+    """On the living copy alone: it goes with the copy, and whoever starts another one by hand does not inherit it."""
+    element = texts.copy_element(generation)
+    domain.setMetadata(ELEMENT, element, texts.COPY_KEY, texts.COPY, LIVE)
+
+
+def mark(call: Call, action: MarkVm) -> Outcome:
+    with call.on(action.name) as (_, domain):
+        if domain is None or not active(domain):
+            raise EffectError("MarkVm", "there is no copy of it here")
+        _mark(domain, action.generation)
+    return DONE
+
+
+def resume(call: Call, action: ResumeVm) -> Outcome:
+    with call.on(action.name) as (_, domain):
+        if domain is None or not active(domain):
+            raise EffectError("ResumeVm", "there is no copy of it here")
+        state, _ = domain.state()
+        if state != libvirt.VIR_DOMAIN_PAUSED:
+            if state == libvirt.VIR_DOMAIN_CRASHED:
+                raise EffectError("ResumeVm", "its system has crashed")
+            return Outcome(Result.DONE, facts=(("running", "yes"),))
+        call.step("ResumeVm")
+        domain.resume()
+    return DONE
+
+
+def suspend(call: Call, name: VmName, starting: bool, migrating: bool) -> Outcome:
+    """Let it execute nothing, and be sure that it will not by itself.
+
+    `starting`: we are starting it, and that ends in a suspended copy. `migrating`: we are migrating it, which is ended first.
+    """
+    with call.lines.line() as connection:
+        domain = find(connection, name)
+        if domain is None or not active(domain) or call.guard(domain, False):
+            return ABSENT
+        if migrating:
+            _abort(domain)
+        for _ in range(SETTLES):
+            state, reason = domain.state()
+            if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED):
+                return DONE
+            if state == libvirt.VIR_DOMAIN_PAUSED and (reason not in GOING or (starting and _starts(reason))):
+                return DONE
+            if state == libvirt.VIR_DOMAIN_PAUSED and not _starts(reason):
+                if _incoming(domain, reason):
+                    # It would run when the other side has sent everything, and nothing but its end prevents that.
+                    domain.destroy()
+                    return Outcome(Result.DONE, facts=(("incoming", "destroyed"),))
+                _abort(domain)
+                time.sleep(SETTLE_S)
+                continue
+            if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
+                domain.pMWakeup(0)
+            domain.suspend()
+        state, reason = domain.state()
+        if state == libvirt.VIR_DOMAIN_PAUSED and reason not in GOING:
+            return DONE
+        raise EffectError("SuspendVm", "it is paused, but may go on by itself: something else is being done to it")
+
+
+def _starts(reason: int) -> bool:
+    return bool(reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+
+
+def _incoming(domain: Domain, reason: int) -> bool:
+    """Whether its memory is just arriving from another node: only the sending side has statistics."""
+    if reason != libvirt.VIR_DOMAIN_PAUSED_MIGRATION:
+        return False
+    try:
+        domain.jobStats()
+    except libvirt.libvirtError as error:
+        return bool(code(error) == libvirt.VIR_ERR_OPERATION_UNSUPPORTED)
+    return False
+
+
+def _abort(domain: Domain) -> None:
+    with contextlib.suppress(libvirt.libvirtError):  # it may have ended meanwhile
+        domain.abortJob()
+
+
+def abort(lines: Lines, name: VmName) -> None:
+    """End what is being done to a VM, if libvirt can."""
+    with lines.line() as connection:
+        domain = find(connection, name)
+        if domain is not None:
+            _abort(domain)
+
+
+def stop(call: Call, action: StopVm) -> Outcome:
+    """Destroy its copy. A VM that lives elsewhere now is not left defined here, where its definition would grow old."""
+    with call.lines.line() as connection:
+        domain = find(connection, action.name)
+        if domain is None or call.guard(domain, False):
+            return ABSENT
+        outcome = DONE
+        try:
+            domain.destroy()
+        except libvirt.libvirtError as error:
+            if code(error) not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN) and active(domain):
+                raise
+            outcome = ABSENT
+        if action.reason is Reason.MOVED:
+            return _forget(connection, action.name, outcome)
+    return outcome
+
+
+def _forget(connection: Connection, name: VmName, outcome: Outcome) -> Outcome:
+    """Undefine it. What cannot be had again stays: firmware variables, a TPM, a saved memory, snapshots."""
+    domain = find(connection, name)
+    if domain is None or not domain.isPersistent():
+        return outcome
+    nvram, tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM, getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
+    for flags in dict.fromkeys((nvram | tpm, nvram, 0)):
+        try:
+            domain.undefineFlags(flags)
+            return outcome
+        except libvirt.libvirtError as error:
+            unknown = code(error) in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED)
+            if not unknown:
+                return Outcome(Result.DONE, facts=(*outcome.facts, ("defined", words(error))))
+    return outcome
+
+
+def shut_down(call: Call, action: ShutDownVm) -> Outcome:
+    with call.on(action.name) as (_, domain):
+        if domain is None or not active(domain):
+            return ABSENT
+        call.step("ShutDownVm")
+        domain.shutdown()
+    return DONE
+
+
+def migrate(call: Call, action: MigrateVm, to: Target) -> Outcome:
+    """Move it live; returns when it runs there. Its definition goes with it and leaves here."""
+    with call.on(action.name) as (_, domain):
+        if domain is None or not active(domain):
+            raise EffectError("MigrateVm", "there is no copy of it here")
+        call.step("MigrateVm")
+        flags = MIGRATE | (libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else 0)
+        if not domain.isPersistent():
+            flags &= ~libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+        domain.migrateToURI3(to.uri, {libvirt.VIR_MIGRATE_PARAM_URI: to.data}, flags)
+    return DONE
+
+
+def progress(lines: Lines, name: VmName) -> tuple[int, int] | None:
+    """Bytes that a migration has moved, and that are left; None: libvirt does not say."""
+    with contextlib.suppress(libvirt.libvirtError), lines.line() as connection:
+        domain = find(connection, name)
+        if domain is not None:
+            stats = domain.jobStats()
+            if "memory_total" in stats:
+                return int(stats.get("memory_processed", 0)), int(stats.get("memory_remaining", 0))
+    return None
+
+
+def edit(call: Call, action: EditVm) -> Outcome:
+    """Write wishes into the definition, and on the living copy, so that both say the same; of a VM that is not ours as well."""
+    with call.lines.line() as connection:
+        domain = find(connection, action.name)
+        if domain is None:
+            raise EffectError("EditVm", "it is not defined here")
+        old = texts.content(domain.XMLDesc(DEFINITION)).wishes
+        element = texts.vm_element(texts.merged(old, action.wishes))
+        where = (CONFIG if domain.isPersistent() else 0) | (LIVE if active(domain) else 0)
+        with contextlib.suppress(libvirt.libvirtError) if element is None else contextlib.nullcontext():
+            domain.setMetadata(ELEMENT, element, texts.VM_KEY if element else None, texts.VM, where)
+    return DONE
+
+
+def stop_autostart(lines: Lines, name: VmName) -> None:
+    """libvirt starts it no more when it starts itself: nobody has looked then whether the VM runs elsewhere."""
+    with lines.line() as connection:
+        domain = find(connection, name)
+        if domain is not None and domain.autostart():
+            domain.setAutostart(0)

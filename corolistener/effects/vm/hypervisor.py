@@ -1,0 +1,336 @@
+"""The effect of lanes `vm:NAME`: what the VMs of this node do, and what is done to them.
+
+What is told keeps its order with what is done: a VM is read anew after every word of libvirt and after every action, and
+what was read while an action on it ended is read again. So nothing that was so before an action is told after it.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TypeVar
+
+import libvirt
+
+from corolistener.core.actions import ResumeVm
+from corolistener.core.capacity import Capacity
+from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome
+from corolistener.core.messages import VmState
+from corolistener.effects.detached import detached
+from corolistener.effects.vm import acts
+from corolistener.effects.vm.ends import Ends
+from corolistener.effects.vm.flights import Flights, VmAction
+from corolistener.effects.vm.lines import Away, Domain, Lines, Told, words
+from corolistener.effects.vm.room import Room
+from corolistener.effects.vm.settings import VmSettings
+from corolistener.effects.vm.sight import Sight, find_pools, look, read, survey
+from corolistener.errors import EffectError
+from corolistener.ids import NodeId, VmName
+
+T = TypeVar("T")
+AGAIN_S, AGAIN_MOST_S = 0.1, 3.0
+LOOKS_MOST = 4
+LOOK_S, LIST_S = 15.0, 60.0
+"""libvirt only reads its own memory for these: where they take longer it hangs, though it says it is alive."""
+CLOSE_S = 5.0
+REFRESH_S = 60.0
+"""libvirt has no news of a change of memory or cpus in a definition, and a kernel none of a server that died."""
+
+Tell = Callable[[str, Mapping[str, object]], None]
+
+
+class Hypervisor:
+    """This node's. `observe` is told what the core shall know, `told` what the log shall: hypervisor-connected,
+    hypervisor-away, vm-not-ours, vm-autostart-off, vm-metadata-wrong. `definition` gives the text that the ledger names, or
+    raises LookupError or OSError; it is called in a thread.
+
+    `on_capacity` is told what this node has after connecting and when it changes; None: it cannot carry VMs now.
+    """
+
+    def __init__(
+        self,
+        settings: VmSettings,
+        me: NodeId,
+        observe: Callable[[Event], None],
+        told: Tell,
+        definition: Callable[[VmName, str], bytes],
+    ) -> None:
+        self.on_capacity: Callable[[Capacity | None], None] = lambda _: None
+        self._settings, self._me, self._observe, self._told, self._definition = settings, me, observe, told, definition
+        self._room = Room(settings, me)
+        self._flights = Flights(self._landed)
+        self._opened: Lines | None = None
+        self._lines: Lines | None = None
+        self._life = 0
+        self._listed = False
+        self._lost = asyncio.Event()
+        self._why = "it has not been reached yet"
+        self._ends = Ends(lambda: asyncio.get_running_loop().time())
+        self._sights: dict[VmName, Sight] = {}
+        self._defined: dict[VmName, str] = {}
+        self._turns: Counter[VmName] = Counter()
+        self._stale: set[VmName] = set()
+        self._looking: set[VmName] = set()
+        self._looks = asyncio.Semaphore(LOOKS_MOST)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the connection
+
+    async def open(self) -> None:
+        """Begin to connect; returns at once, whatever libvirtd does."""
+        self._spawn(self._keep())
+
+    async def close(self) -> None:
+        """Let go of libvirt; every VM stays as it is."""
+        tasks, self._tasks = list(self._tasks), set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._lines, self._listed = None, False
+        self._life += 1
+        if self._opened is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(detached(self._opened.close), CLOSE_S)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self) -> None:
+        """Connect, tell everything, wait until the connection is lost; again."""
+        pause = AGAIN_S
+        while True:
+            self._life += 1
+            self._lost.clear()
+            lines = self._opened = Lines(self._settings.uri, self._hear_from(self._life))
+            try:
+                await self._connect(lines)
+                pause = AGAIN_S
+                await self._watch(lines)
+            except (Away, libvirt.libvirtError) as error:
+                self._away(words(error))
+            except TimeoutError:
+                self._away("it does not answer")
+            self._drop(lines)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AGAIN_MOST_S)
+
+    async def _connect(self, lines: Lines) -> None:
+        await detached(lines.connect)
+        self._lines = lines
+        self._ends.forget()
+        self._stale.clear()
+        await self._list(lines)
+        self._why = ""
+        self._told("hypervisor-connected", {"uri": self._settings.uri, "kind": lines.kind, "vms": len(self._sights)})
+
+    async def _watch(self, lines: Lines) -> None:
+        """Until the connection is lost: capacity now and then, and what libvirt has no news of."""
+        while True:
+            await self._measure(lines)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), REFRESH_S)
+            if self._lost.is_set():
+                raise Away(self._why or "the connection ended")
+            for name in [name for name, sight in self._sights.items() if sight.id >= 0]:
+                self._look_at(name)
+
+    async def _measure(self, lines: Lines) -> None:
+        pools = await self._in_time(lambda: find_pools(lines, self._settings.shared_storage), LOOK_S)
+        if pools != lines.pools:
+            lines.pools = pools
+            for name in self._sights:
+                self._look_at(name)
+        if (capacity := await self._room.measure(lines)) is not None:
+            self.on_capacity(capacity)
+
+    def _away(self, why: str) -> None:
+        if why != self._why:
+            self._told("hypervisor-away", {"uri": self._settings.uri, "why": why})
+        self._why = why
+
+    def _drop(self, lines: Lines) -> None:
+        """Forget a connection; what hangs on it ends with it, in a thread because ending may hang as well."""
+        known, self._listed, self._lines = self._listed, False, None
+        self._life += 1
+        if known:
+            self._observe(HypervisorLost())
+            self._room.forget()
+            self.on_capacity(None)
+        asyncio.get_running_loop().create_task(detached(lines.close)).add_done_callback(_silent)
+
+    def _hear_from(self, life: int) -> Callable[[Told], None]:
+        """What the loop hears from one connection; called in libvirt's thread."""
+        loop = asyncio.get_running_loop()
+
+        def hear(news: Told) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._hear, life, news)
+
+        return hear
+
+    def _hear(self, life: int, news: Told) -> None:
+        if life != self._life:
+            return
+        name = VmName(news.name)
+        match news.kind:
+            case "closed":
+                self._away(
+                    "the connection ended" if news.detail != libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE else "it is silent"
+                )
+                self._lost.set()
+                return
+            case "pool":
+                if self._lines is not None:
+                    self._spawn(self._remeasure(self._lines))
+                return
+            case "lifecycle" if news.event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN:
+                self._ends.shutdown(name, news.detail)
+            case "lifecycle" if news.event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+                self._ends.stopped(name, news.detail)
+        self._look_at(name)
+
+    async def _remeasure(self, lines: Lines) -> None:
+        with contextlib.suppress(Away, libvirt.libvirtError, TimeoutError):
+            await self._measure(lines)
+
+    async def _in_time(self, work: Callable[[], T], limit_s: float) -> T:
+        return await asyncio.wait_for(detached(work), limit_s)
+
+    # -- what there is
+
+    async def _list(self, lines: Lines) -> None:
+        """Tell every copy; what an action has changed meanwhile is looked at again."""
+        declared, me = self._settings.shared_storage, self._me
+        lines.pools = await self._in_time(lambda: find_pools(lines, declared), LOOK_S)
+        while True:
+            turns = dict(self._turns)
+            sights = await self._in_time(lambda: survey(lines, self._settings, me), LIST_S)
+            if turns == dict(self._turns):
+                break
+        for name, sight in sights.items():
+            self._notice(name, sight, self._sights.get(name))
+        self._sights = sights
+        copies = [sight.copied for _, sight in sorted(sights.items()) if sight.copied is not None]
+        for copied in copies:
+            self._define(sights[copied.vm.name])
+        self._listed = True
+        self._observe(Listed(tuple(self._careful(each) for each in copies)))
+        for name in sorted(self._stale):
+            self._look_at(name)
+
+    def _look_at(self, name: VmName) -> None:
+        """There may be news of a VM."""
+        self._stale.add(name)
+        if self._listed and self._lines is not None and name not in self._looking:
+            self._looking.add(name)
+            self._spawn(self._look(name, self._lines, self._life))
+
+    async def _look(self, name: VmName, lines: Lines, life: int) -> None:
+        try:
+            while name in self._stale and life == self._life:
+                async with self._looks:
+                    self._stale.discard(name)
+                    turn = self._turns[name]
+                    sight = await self._in_time(lambda: look(lines, self._settings, self._me, name), LOOK_S)
+                if life == self._life and turn == self._turns[name]:
+                    self._tell(name, sight)
+                else:
+                    self._stale.add(name)
+        except (Away, libvirt.libvirtError, TimeoutError) as error:
+            if life == self._life:
+                self._away(words(error) if str(error) else "it does not answer")
+                self._lost.set()  # what cannot be read is not known: begin again
+        finally:
+            self._looking.discard(name)
+            if name in self._stale:
+                self._look_at(name)
+
+    def _tell(self, name: VmName, sight: Sight | None) -> None:
+        was, by_user = self._sights.get(name), self._ends.take(name)
+        self._notice(name, sight, was)
+        if sight is None:
+            self._sights.pop(name, None)
+        else:
+            self._sights[name] = sight
+        had = was.copied if was is not None else None
+        if sight is not None and sight.copied is not None:
+            if by_user and had is not None and was is not None and was.id != sight.id:
+                self._observe(CopyChanged(name, None, by_user=True))
+            self._define(sight)
+            self._observe(CopyChanged(name, self._careful(sight.copied)))
+        elif had is not None or sight is None or not sight.why or self._turns[name]:
+            taken = had is not None and sight is not None and sight.id >= 0  # it runs on, but is not ours any more
+            self._observe(CopyChanged(name, None, by_user=bool(by_user) or taken))
+
+    def _careful(self, copied: Copied) -> Copied:
+        """A copy that a call may still let run, though nobody waits for that call any more, counts as running."""
+        if copied.state is VmState.SUSPENDED and self._flights.stray(copied.vm.name, ResumeVm):
+            return Copied(copied.vm, VmState.RUNNING, copied.generation)
+        return copied
+
+    def _define(self, sight: Sight) -> None:
+        """The definition comes before the copy that names it."""
+        if self._defined.get(sight.name) != sight.definition:
+            self._defined[sight.name] = sight.definition
+            self._observe(Defined(sight.name, sight.definition, sight.text))
+
+    def _notice(self, name: VmName, sight: Sight | None, was: Sight | None) -> None:
+        """What an administrator shall know of a VM, once."""
+        if sight is None:
+            return
+        if sight.why and (was is None or was.why != sight.why):
+            self._told("vm-not-ours", {"vm": name, "why": sight.why})
+        if sight.mistakes and (was is None or was.mistakes != sight.mistakes):
+            self._told("vm-metadata-wrong", {"vm": name, "why": "; ".join(sight.mistakes)})
+        if sight.autostart and not sight.why and (lines := self._lines) is not None:
+            self._told("vm-autostart-off", {"vm": name})
+            self._spawn(self._stop_autostart(lines, name))
+
+    async def _stop_autostart(self, lines: Lines, name: VmName) -> None:
+        with contextlib.suppress(Away, libvirt.libvirtError, TimeoutError):  # it is tried again when the VM is looked at again
+            await self._in_time(lambda: acts.stop_autostart(lines, name), LOOK_S)
+
+    def unmanaged(self) -> tuple[tuple[VmName, str], ...]:
+        """The VMs that libvirt knows and that are not ours, and why."""
+        return tuple((name, sight.why) for name, sight in sorted(self._sights.items()) if sight.why)
+
+    def migrations(self) -> dict[VmName, tuple[int, int]]:
+        """The VMs that leave, with the bytes that are there and those that are left (0, 0: not known yet)."""
+        return dict(self._flights.progress)
+
+    # -- what is done
+
+    async def perform(self, action: VmAction) -> Outcome:
+        """Carry out one action of a lane `vm:NAME`; raises EffectError with libvirt's words. Cancelled, nobody waits for it any
+        more: no further step is taken, but a call that hangs in libvirt may still have its effect."""
+        lines = self._lines
+        if lines is None:
+            raise EffectError(type(action).__name__, f"the hypervisor does not answer: {self._why}")
+        try:
+            return await self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
+        except (Away, libvirt.libvirtError) as error:
+            raise EffectError(type(action).__name__, words(error)) from error
+
+    def _guard(self, lines: Lines) -> Callable[[Domain, bool], str]:
+        """Whether a domain is ours; called in threads."""
+
+        def why(domain: Domain, anew: bool) -> str:
+            name = VmName(domain.name())
+            known = self._sights.get(name)
+            if known is None or anew or known.uuid != domain.UUIDString():
+                known = read(domain, lines, self._settings, self._me, name)
+            return known.why
+
+        return why
+
+    def _landed(self, name: VmName) -> None:
+        """A call has come back: what was read before is old, and there may be news."""
+        self._turns[name] += 1
+        self._look_at(name)
+
+
+def _silent(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled():
+        task.exception()

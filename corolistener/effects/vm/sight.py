@@ -1,0 +1,166 @@
+"""What libvirt says of a VM, read in one go. Everything here blocks: it runs in a thread."""
+
+import contextlib
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import libvirt
+
+from corolistener.core.capacity import Vm
+from corolistener.core.events import Copied
+from corolistener.core.messages import VmState, Wishes
+from corolistener.effects.vm.lines import Away, Connection, Domain, Lines, code
+from corolistener.effects.vm.settings import Manage, VmSettings
+from corolistener.effects.vm.storages import POOL, storage_of
+from corolistener.effects.vm.texts import Content, canonical, content, digest
+from corolistener.ids import NodeId, VmName
+
+LOOKS_MOST = 5
+DEFINITION = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+STILL = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED)
+"""States in which a copy executes nothing. One that was suspended by its own system (pmsuspended) may wake up by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A VM that libvirt knows. `why` says why it is not ours, "" where it is; `copied` is its copy, None where there is none.
+
+    `id` is libvirt's number of the copy, another one after every start.
+    """
+
+    name: VmName
+    uuid: str
+    id: int
+    why: str
+    copied: Copied | None
+    text: bytes
+    wishes: Wishes
+    persistent: bool
+    autostart: bool
+    mistakes: tuple[str, ...] = ()
+
+    @property
+    def definition(self) -> str:
+        return digest(self.text)
+
+
+def find(connection: Connection, name: VmName) -> Domain | None:
+    """The domain of that name; None where libvirt knows none."""
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight | None:
+    """One VM as it is; None: libvirt knows none of that name."""
+    with lines.line() as connection:
+        for _ in range(LOOKS_MOST):
+            domain = find(connection, name)
+            if domain is None:
+                return None
+            try:
+                sight = read(domain, lines, settings, me, name)
+            except libvirt.libvirtError as error:
+                if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
+                    continue  # it went while we looked
+                raise
+            after = find(connection, name)
+            if after is not None and (max(after.ID(), -1), after.UUIDString()) == (sight.id, sight.uuid):
+                return sight
+        raise Away(f"{name} never stands still")
+
+
+def survey(lines: Lines, settings: VmSettings, me: NodeId) -> dict[VmName, Sight]:
+    """Every VM that libvirt knows."""
+    with lines.line() as connection:
+        names = sorted(VmName(domain.name()) for domain in connection.listAllDomains())
+    found = ((name, look(lines, settings, me, name)) for name in names)
+    return {name: sight for name, sight in found if sight is not None}
+
+
+def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight:
+    """A domain as it is, if it stands still meanwhile."""
+    number, active = max(domain.ID(), -1), domain.isActive()
+    now, secure = domain.XMLDesc(0), domain.XMLDesc(DEFINITION)
+    state, _ = domain.state()
+    try:
+        live, written, text = content(now), content(secure), canonical(secure)
+        vm, why = judge(name, written, live, settings, me, lines.pools, digest(text))
+    except (ElementTree.ParseError, ValueError) as error:
+        live, written, text = Content(""), Content(domain.UUIDString()), b""
+        vm, why = Vm(name, 0), f"its definition cannot be read: {error}"
+    runs = VmState.SUSPENDED if state in STILL else VmState.RUNNING
+    autostart = False
+    with contextlib.suppress(libvirt.libvirtError):  # a VM that is not defined here has no such thing
+        autostart = bool(domain.autostart())
+    return Sight(
+        name=name,
+        uuid=written.uuid,
+        id=number if active else -1,
+        why=why,
+        copied=Copied(vm, runs, live.generation) if active and not why else None,
+        text=text,
+        wishes=written.wishes,
+        persistent=bool(domain.isPersistent()),
+        autostart=autostart,
+        mistakes=written.mistakes,
+    )
+
+
+def judge(
+    name: VmName, written: Content, live: Content, settings: VmSettings, me: NodeId, pools: dict[str, str], definition: str
+) -> tuple[Vm, str]:
+    """The VM as the planner shall see it, and why it is not ours ("" where it is)."""
+    wishes = written.wishes
+    disks = tuple(dict.fromkeys((*written.disks, *live.disks)))
+    lies = {disk: storage_of(disk, settings.shared_storage, pools) for disk in disks}
+    local = next((str(disk) for disk, storage in lies.items() if storage is None), "") or written.bound or live.bound
+    nodes = wishes.nodes or None
+    if local:
+        nodes = frozenset({me}) & (nodes if nodes is not None else frozenset({me}))
+    vm = Vm(
+        name=name,
+        memory_kib=live.memory_kib,
+        cpus=live.cpus,
+        priority=wishes.priority or 0,
+        start_order=wishes.start_order or 0,
+        storages=frozenset(storage for storage in lies.values() if storage is not None),
+        together=wishes.together or frozenset(),
+        apart=wishes.apart or frozenset(),
+        nodes=nodes,
+        definition=definition,
+    )
+    return vm, _unmanaged(wishes, local, settings.manage)
+
+
+def _unmanaged(wishes: Wishes, local: str, manage: Manage) -> str:
+    if wishes.managed is False:
+        return "its metadata says manage no"
+    match manage:
+        case Manage.SHARED:
+            return f"not on shared storage: {local}" if local else ""
+        case Manage.TAGGED:
+            return "" if wishes.managed else "its metadata does not say manage yes"
+        case Manage.ALL:
+            return ""
+
+
+def find_pools(lines: Lines, declared: tuple[str, ...]) -> dict[str, str]:
+    """The declared pools that are active, and their paths ("" for one without)."""
+    found: dict[str, str] = {}
+    with lines.line() as connection:
+        for storage in declared:
+            if not storage.startswith(POOL):
+                continue
+            with contextlib.suppress(libvirt.libvirtError):  # no such pool here: not reached
+                pool = connection.storagePoolLookupByName(storage.removeprefix(POOL))
+                if pool.isActive():
+                    found[storage] = _pool_path(pool.XMLDesc(0))
+    return found
+
+
+def _pool_path(xml: str) -> str:
+    return ElementTree.fromstring(xml).findtext("target/path", "")
