@@ -44,6 +44,7 @@ REASON = {
     "retried": "the last attempt failed",
     "other-master": "another node is master",
     "quorum-lost": "quorum is lost",
+    "ordered": "an operator asked for it",
     "lease-ended": "no quorum has confirmed this node for a whole lease",
     "corosync-lost": "corosync is gone",
     "leaving": "the daemon was asked to stop",

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
 from corolistener.core.config import Cluster
@@ -17,14 +17,17 @@ from corolistener.coroconf.tree import parse
 from corolistener.daemon import behind
 from corolistener.daemon import settings as settings_module
 from corolistener.daemon.control import ControlServer
+from corolistener.daemon.estate import WATCHDOG
 from corolistener.daemon.node import Node
 from corolistener.daemon.notes import Log
 from corolistener.daemon.operators import Operators
-from corolistener.daemon.sdnotify import Notifier
+from corolistener.daemon.sdnotify import Notifier, take_kept
 from corolistener.daemon.settings import Settings
 from corolistener.effects.confstore import Versions
 from corolistener.effects.keys import AUTHKEY, load_keys
 from corolistener.effects.pull_server import PullServer
+from corolistener.effects.watchdog import Device
+from corolistener.effects.watchdog_device import DeviceFile
 from corolistener.effects.whoami import node_here
 from corolistener.errors import ConfigError, CorolistenerError, EffectError
 from corolistener.ids import NodeId
@@ -36,13 +39,18 @@ PRIORITY = 1
 """Real-time priority of the loop: above everything ordinary, far below corosync (99)."""
 
 
-def run(path: str | None = None) -> int:
-    """Run until a signal or the farewell ends it; the exit status. Raises ConfigError before anything is touched."""
+def run(path: str | None = None, watchdog: Device | None = None) -> int:
+    """Run until a signal or the farewell ends it; the exit status. Raises ConfigError before anything is touched.
+
+    `watchdog` is reached in place of the device that the settings name.
+    """
+    kept = take_kept((WATCHDOG,))
     settings = settings_module.load(path)
     me, cluster = whoami(settings)
     log = Log(settings.log)
     try:
-        return asyncio.run(_live(path, settings, me, cluster, log))
+        device = watchdog if watchdog is not None else DeviceFile(settings.fencing.watchdog_device)
+        return asyncio.run(_live(path, settings, me, cluster, log, device, kept))
     except CorolistenerError as error:
         log.say(logging.CRITICAL, "ended", why=error)
         raise
@@ -63,12 +71,14 @@ def whoami(settings: Settings) -> tuple[NodeId, Cluster]:
     return NodeId(me), cluster
 
 
-async def _live(path: str | None, settings: Settings, me: NodeId, cluster: Cluster, log: Log) -> int:
+async def _live(
+    path: str | None, settings: Settings, me: NodeId, cluster: Cluster, log: Log, device: Device, kept: Mapping[str, int]
+) -> int:
     notifier = Notifier()
     log.say(logging.INFO, "started", node=me, pid=os.getpid(), config_version=cluster.id.version)
     for warning in settings.warnings:
         log.say(logging.WARNING, "settings", why=warning)
-    node = Node(settings, me, cluster, log, notifier)
+    node = Node(settings, me, cluster, log, notifier, device, kept)
     pull = await _pull_server(settings, node)
     operators = Operators(node, pull)
     control = ControlServer(settings.paths.run, settings.control.group or "", operators)
@@ -188,9 +198,8 @@ class _Shell:
         except ConfigError as error:
             log.say(logging.ERROR, "settings-kept", why=error)
         else:
-            fixed = [
-                name for name in ("paths", "locks", "control") if getattr(fresh, name) != getattr(self._node.settings, name)
-            ]
+            old = self._node.settings
+            fixed = [name for name in ("paths", "locks", "control", "vms") if getattr(fresh, name) != getattr(old, name)]
             if fixed:
                 log.say(logging.WARNING, "settings-need-restart", tables=" ".join(fixed))
             self._node.reconfigure(fresh, cluster)

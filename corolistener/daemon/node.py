@@ -6,17 +6,18 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from corolistener.core import events as e
 from corolistener.core.actions import Answer
-from corolistener.core.config import Care, Cluster, Config, Timing
+from corolistener.core.config import Cluster, Config, Timing
 from corolistener.core.families import Family
 from corolistener.core.notes import Note
 from corolistener.core.status import Status
 from corolistener.daemon.clock import now
 from corolistener.daemon.effects import AsyncEffect, Perform
+from corolistener.daemon.estate import Estate
 from corolistener.daemon.membership import Membership, Timers
 from corolistener.daemon.notes import Log
 from corolistener.daemon.sdnotify import Notifier
@@ -26,6 +27,7 @@ from corolistener.effects.confdist import ConfigFile
 from corolistener.effects.lockfiles import LockFiles
 from corolistener.effects.memory import Memory
 from corolistener.effects.service import Service
+from corolistener.effects.watchdog import Device
 from corolistener.engine.lanes import DEADLINES_MS
 from corolistener.engine.pump import Pump
 from corolistener.errors import ConfigError, EffectError, InvariantViolation
@@ -41,7 +43,16 @@ class Node:
     """Everything that lives as long as the daemon. `answered` is called with answers to operators, `left` when the
     farewell is through."""
 
-    def __init__(self, settings: Settings, me: NodeId, cluster: Cluster, log: Log, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        me: NodeId,
+        cluster: Cluster,
+        log: Log,
+        notifier: Notifier,
+        device: Device,
+        kept: Mapping[str, int],
+    ) -> None:
         self.settings, self.log, self.notifier = settings, log, notifier
         self.boot = BOOT_ID.read_text(encoding="ascii").strip()
         self.timers = UNKNOWN_TIMERS
@@ -58,6 +69,7 @@ class Node:
         self.membership = Membership(self.take, self._timers_told, log)
         self.config_file = ConfigFile(settings.cluster.corosync_conf, me, self.membership.reload)
         self.memory = Memory(settings.paths.state, self._put_aside)
+        self.estate = Estate(settings, me, cluster, log, notifier, self.observe, self._measured, device, kept)
         self.incarnation = secrets.token_hex(8)
         self.config = self._config(me, cluster)
         lanes: dict[Family, Perform] = {
@@ -65,7 +77,8 @@ class Node:
             "lock": self.locks.perform,
             "service": self.service.perform,
             "config": self.config_file.perform,
-            "store": self.memory.perform,
+            "store": self.estate.storing(self.memory.perform),
+            **self.estate.lanes(),
         }
         service_ms = int(settings.service.timeout_s * 1000)
         self.pump = Pump(
@@ -73,7 +86,7 @@ class Node:
             {name: AsyncEffect(perform, self._kick, log) for name, perform in lanes.items()},
             self.membership,
             self,
-            {**DEADLINES_MS, "service": service_ms},
+            {**DEADLINES_MS, "service": service_ms, "fence": max(self.estate.agents.longest_ms(), DEADLINES_MS["fence"])},
         )
 
     async def open(self) -> None:
@@ -90,9 +103,10 @@ class Node:
             locks=await self.locks.found(),
             service=await self._service_runs(),
         )
+        told = await self.estate.open()
         if self.locks.cleared:
             self.log.say(logging.WARNING, "locks-cleared", **dict(self.locks.cleared))
-        self.take([recalled, found])
+        self.take([recalled, *told, found])
 
     def _put_aside(self, path: Path, why: str) -> None:
         self.log.say(logging.ERROR, "ledger-damaged", path=path, why=why)
@@ -113,6 +127,7 @@ class Node:
         await self.addresses.close()
         await self.service.close()
         await self.locks.close()
+        await self.estate.close()
         await self.memory.close()
 
     # What drives the pump
@@ -143,6 +158,7 @@ class Node:
             self._running = False
             self.log.stamp = stamped
         self._arm()
+        self.estate.tell_managed(self.pump.core.state.keeping.ledger.placements)
         if self.pump.broken is not None and not self._told_broken:
             self._told_broken = True
             self._report(self.pump.broken)
@@ -204,7 +220,7 @@ class Node:
             cloud=settings.address,
             on_takeover=settings.cluster.on_takeover,
             database=settings.database,
-            care=Care(proofs=settings.fencing.proofs),
+            care=self.estate.care(),
         )
 
     def _timing(self) -> Timing:
@@ -228,6 +244,10 @@ class Node:
         self.timers = timers
         self._configure(self.pump.core.state.storing.cluster)
 
+    def _measured(self) -> None:
+        """The hypervisor says what this node has, or that it cannot carry VMs now."""
+        self._configure(self.pump.core.state.storing.cluster)
+
     def _configure(self, cluster: Cluster) -> None:
         self.config = self._config(self.config.me, cluster)
         self.log.say(logging.INFO, "settings", lease_ms=self.config.timing.lease_ms, cloud=_shown(self.config))
@@ -237,6 +257,7 @@ class Node:
         """New settings, all of them valid, and the corosync.conf that is on the disk now."""
         self.settings = settings
         self.service.configure(settings.service)
+        self.estate.configure(settings, cluster)
         self._configure(cluster)
 
     # What operators see

@@ -8,7 +8,8 @@ import libvirt
 
 from corolistener.core.capacity import Vm
 from corolistener.core.events import Copied
-from corolistener.core.messages import VmState, Wishes
+from corolistener.core.messages import VmState
+from corolistener.core.wishes import Wishes
 from corolistener.effects.vm.lines import Away, Connection, Domain, Lines, code
 from corolistener.effects.vm.settings import Manage, VmSettings
 from corolistener.effects.vm.storages import POOL, storage_of

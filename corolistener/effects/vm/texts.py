@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from corolistener.core.messages import Wishes
+from corolistener.core.wishes import Wishes
 from corolistener.effects.vm.storages import Disk
 from corolistener.ids import NodeId
 
