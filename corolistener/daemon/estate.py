@@ -112,8 +112,9 @@ class Estate:
         """Lane `store`: ledger and definitions, in one order."""
 
         async def perform(action: TicketedAction) -> Outcome:
-            of_a_vm = isinstance(action, KeepDefinition | ReadDefinition)
-            return await (self.definitions.perform(action) if of_a_vm else ledger(action))
+            if isinstance(action, KeepDefinition | ReadDefinition):
+                return await self.definitions.perform(action)
+            return await ledger(action)
 
         return perform
 
