@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab import texts
+from lab.dog import Dog
 from lab.hypervisor import Hypervisor
 from lab.machine import CHECKOUT, LIMIT_S, Machine
 from lab.waiting import wait_for
@@ -16,6 +17,7 @@ from lab.waiting import wait_for
 if TYPE_CHECKING:
     from lab.cluster import Cluster
 
+WITH_DOG = Path(__file__).with_name("run_with_dog.py")
 LOCKS = (".lock.vmmgr.service", ".lock.vmmgr.relocated")
 
 
@@ -41,6 +43,8 @@ class Node(Machine):
         super().__init__(f"n{nodeid}", cluster.directory / f"n{nodeid}", cluster.kept)
         self.cluster, self.nodeid, self.number, self.prio = cluster, nodeid, number, prio
         self.hypervisor = Hypervisor(self)
+        self.dog: Dog | None = None
+        """Its watchdog: set before the node is started; it takes the power away when it is starved."""
         self.harmed = False
         """The story took its corosync, its link or its power away: what the ring does then is no unrest."""
 
@@ -77,7 +81,14 @@ class Node(Machine):
         self.cluster.unplug(self)
 
     def start_all(self, *, pull: bool = True) -> None:
-        """What systemd does at boot: corosync (ExecStartPre pull, Restart=always), then the daemon, supervised."""
+        """What systemd does at boot: corosync (ExecStartPre pull, Restart=always), then the daemon, supervised.
+
+        On a node for VMs also its libvirtd, and its watchdog, if it has one.
+        """
+        if self.cluster.hypervisor:
+            self.hypervisor.start(wait=False, supervised=True)
+        if self.dog is not None:
+            self.dog.start()
         self.start_corosync(restart="always", pull=pull)
         self.start_daemon(supervised=True)
 
@@ -165,7 +176,11 @@ class Node(Machine):
     def start_daemon(self, args: Sequence[str] = (), *, supervised: bool = False, env: Mapping[str, str] | None = None) -> None:
         """Start corolistener. `supervised` starts it again 100 ms after any end, as Restart=always does."""
         restart = "always" if supervised else "no"
-        self.start("daemon", daemon_argv(*args, "run"), restart=restart, burst=1000, env=env)
+        argv = daemon_argv(*args, "run")
+        if self.dog is not None:
+            argv = [sys.executable, str(WITH_DOG), *argv[1:]]
+            env = {**(env or {}), "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'tests'}"}
+        self.start("daemon", argv, restart=restart, burst=1000, env=env)
 
     def stop_daemon(self) -> None:
         """A clean stop (SIGTERM), waited for."""
