@@ -30,4 +30,5 @@ fed
 say started
 echo "story: starving"
 systemctl kill --signal=STOP corolistener.service
-sleep 3600
+sleep 40
+busybox poweroff -f
