@@ -76,7 +76,7 @@ class Watchdog:
 
     `kept` is the descriptor that a former process left, `keep` asks somebody to hold one for the next (False: nobody does)
     and `forget` asks to let it go; both may block for a moment. A timeout that is not `longer_than_ms` is of no use: a
-    restart of the daemon could outlast it.
+    restart of the daemon could outlast it. Such a watchdog is given back, if it lets itself be stopped.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Watchdog:
 
     def _take(self) -> Taken:
         taken = self._device.take(self._kept, self._timeout_ms)
-        if not taken.adopted and taken.timeout_ms <= self._longer_than_ms:
+        if taken.timeout_ms <= self._longer_than_ms and not taken.adopted and taken.stoppable:
             self._device.stop()
             self._device.release()
             why = f"{taken.identity} has a timeout of {taken.timeout_ms} ms, and a restart may take {self._longer_than_ms} ms"

@@ -139,6 +139,19 @@ def test_a_timeout_shorter_than_a_restart_is_of_no_use() -> None:
     assert device.done == ["arm", "stop", "release"] * 2
 
 
+def test_a_short_timeout_is_better_than_a_certain_reset() -> None:
+    """One that cannot be stopped is used, whatever its timeout: it ticks already."""
+    device = Drawn(5000, stoppable=False)
+
+    async def story() -> None:
+        dog = Watchdog(Mode.AUTOMATIC, device, 10_000, longer_than_ms=5000)
+        assert await dog.open() == 5000
+        await dog.perform(FEED)
+
+    asyncio.run(story())
+    assert device.done == ["arm", "feed"]
+
+
 def test_one_that_cannot_be_stopped_stays_armed() -> None:
     """Disarming fails, and the descriptor stays where it is kept."""
     device = Drawn(stoppable=False)

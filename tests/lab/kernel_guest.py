@@ -25,7 +25,7 @@ KERNEL = CHECKOUT / ".guest/vmlinuz"
 MODULES = CHECKOUT / ".guest/lib"
 QEMU, BUSYBOX = "qemu-system-x86_64", "busybox"
 MEMORY = "256M"
-LIMIT_S = 240  # for what takes some 15 seconds at most; without KVM a guest is ten times slower
+LIMIT_S = 600  # for what takes 15 seconds; without KVM, on a busy machine, a guest is ten times slower
 
 # Pid 1. It ends the guest itself when its program has ended: whatever else ends it was not the program's will.
 INIT = """#!/bin/busybox sh
@@ -101,7 +101,7 @@ def boot(then: str, *, dog: str = "", memory: str = MEMORY) -> Told:
 
     LabError when it has not ended after LIMIT_S, with what its console said; nothing of it is left in any case.
     """
-    with tempfile.TemporaryDirectory(prefix=f"corolab-guest-{os.getpid()}-") as place:
+    with tempfile.TemporaryDirectory(prefix=f"corolab-{os.getpid()}-guest-") as place:
         directory = Path(place)
         initramfs(directory, INIT.format(dog=dog, then=then))
         console = directory / "console"
