@@ -77,7 +77,12 @@ class Node(Machine):
         self.cluster.unplug(self)
 
     def start_all(self, *, pull: bool = True) -> None:
-        """What systemd does at boot: corosync (ExecStartPre pull, Restart=always), then the daemon, supervised."""
+        """What systemd does at boot: corosync (ExecStartPre pull, Restart=always), then the daemon, supervised.
+
+        And libvirtd, supervised, where the cluster has VMs; it need not answer when this returns.
+        """
+        if self.cluster.hypervisor:
+            self.hypervisor.start(wait=False, supervised=True)
         self.start_corosync(restart="always", pull=pull)
         self.start_daemon(supervised=True)
 
