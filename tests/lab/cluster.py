@@ -255,12 +255,21 @@ class Cluster:
         for node in self.nodes:
             node.start_daemon(supervised=supervised)
 
-    def start_hypervisors(self) -> None:
+    def start_hypervisors(self, *, supervised: bool = False) -> None:
         """Start libvirtd on every node; return when all answer."""
         for node in self.nodes:
-            node.hypervisor.start(wait=False)
+            node.hypervisor.start(wait=False, supervised=supervised)
         for node in self.nodes:
             node.hypervisor.await_answer()
+
+    def add_vm(self, name: str, node: Node | None = None) -> None:
+        """Make a VM: its image on the shared storage, its definition on every node that is on. Start it on `node`."""
+        self.storage.create_image(name)
+        for each in self.nodes:
+            if each.on:
+                each.hypervisor.define(name)
+        if node:
+            node.hypervisor.virsh("start", name)
 
     def wait_quorate(self, nodes: Sequence[Node] | None = None, limit: float = LIMIT_S) -> None:
         """Wait until exactly these nodes (default: all that are on) are members on one ring and quorate."""

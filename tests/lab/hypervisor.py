@@ -2,11 +2,12 @@
 
     with Cluster(nodes=2, hypervisor=True) as cluster:
         cluster.start_hypervisors()
-        cluster.storage.create_image("web")
         one, two = (node.hypervisor for node in cluster.nodes)
+        cluster.storage.create_image("web")
         one.define("web")
         one.virsh("start", "web")
         one.migrate("web", two)
+        cluster.add_vm("db", cluster.node(1))  # image, definition on every node, start on one
 
 libvirtd is a unit of the node like corosync; QEMU is no child of it, survives its end and dies with the node's power.
 virtlogd is not needed: QEMU's output goes to a file.
@@ -139,7 +140,9 @@ class Storage:
         return self.directory / f"{name}.img"
 
     def create_image(self, name: str) -> str:
-        """Make the image of a VM that was never started; its path on the nodes."""
+        """Make the image of a VM that was never started; its path on the nodes. LabError when there is one of that name."""
+        if self.image(name).exists():
+            raise LabError(f"{name} has an image already")  # counting anew would look like a VM that runs twice
         self.image(name).write_bytes(guest.image())
         return f"{SHARED}/{name}.img"
 

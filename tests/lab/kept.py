@@ -17,6 +17,7 @@ def save(cluster: Cluster, daemons: bool | None = None) -> None:
     state = {
         "bridge": [cluster.bridge.pid, cluster.bridge.started],
         "nodes": [[node.nodeid, node.prio, node.init.pid, node.init.started] for node in cluster.nodes],
+        "hypervisor": cluster.hypervisor,
         "daemons": wants_daemons(cluster) if daemons is None else daemons,
     }
     (cluster.directory / FILE).write_text(json.dumps(state))
@@ -40,7 +41,8 @@ def load(directory: Path) -> Cluster:
     """The cluster as `save` left it; LabError when there is none, or none of it runs any more."""
     state = read(directory)
     nodes = state["nodes"]
-    cluster = Cluster([each[0] for each in nodes], prios=[each[1] for each in nodes], directory=directory)
+    ids, prios = [each[0] for each in nodes], [each[1] for each in nodes]
+    cluster = Cluster(ids, prios=prios, directory=directory, hypervisor=state.get("hypervisor", False))
     cluster.bridge = Init(*state["bridge"])
     for node, (_, _, pid, started) in zip(cluster.nodes, nodes, strict=True):
         node.init = Init(pid, started)

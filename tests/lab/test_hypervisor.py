@@ -162,6 +162,8 @@ def test_every_node_is_a_host_of_its_own(pair):
     assert len(uuids) == 2
     one.define("web")
     assert (set(one.states()), set(two.states())) == ({"web"}, set())
+    with pytest.raises(LabError, match="has an image already"):
+        pair.storage.create_image("web")
 
 
 def test_an_image_has_one_writer(pair):

@@ -57,6 +57,17 @@ def test_a_lab_stays_between_calls(lab):
     assert lab("status", code=1) == "lab: no lab is up; scripts/lab up makes one\n"
 
 
+def test_a_lab_with_vms(lab):
+    lab("up", "--no-daemon", "--nodes", "2", "--vms", "2")
+    assert lab("exec", "1", "virsh", "list", "--name").split() == ["vm1"]
+    lab("exec", "1", "virsh", "migrate", "--live", "--p2p", "--unsafe", "vm1", "qemu+tcp://n2/system")
+    assert sorted(lab("exec", "2", "virsh", "list", "--name").split()) == ["vm1", "vm2"]
+    lab("kill", "1")
+    lab("start", "1")
+    assert sorted(lab("exec", "1", "virsh", "list", "--all", "--name").split()) == ["vm1", "vm2"]
+    assert [line(lab, node).split()[-2] for node in ("n1", "n2")] == ["0", "2"]
+
+
 def test_seed_conf_and_two_labs_refused(lab):
     assert "quorate 2 4 8" in lab("up", "--no-daemon", "--seed-conf", "--tuned")
     assert "token: 150" in lab("exec", "4", "cat", "/etc/corosync/corosync.conf")

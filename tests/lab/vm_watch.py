@@ -32,7 +32,7 @@ Disks = dict[tuple[int, int], str]  # device and inode of an image to its name
 
 SHARED = "/var/lib/shared"
 EVERY_S, LATE_S = 0.025, 0.2
-COUNT_TICKS = 10  # looks between two looks at the disks
+COUNT_TICKS = 7  # looks between two looks at the disks: no multiple of what the guests count at
 FDS_TICKS = 20  # looks between two looks at what a settled QEMU has open
 WRITE_BYTE = 101  # QEMU locks byte 100 + n of an image for permission n that it has: 1 is to write
 COUNTS = struct.Struct("<8sII")
