@@ -46,6 +46,7 @@ class Reason(Enum):
     STRAY = "started-by-hand"
     LOST = "node-lost"
     ORDERED = "ordered"
+    WORTHLESS = "may-run-elsewhere"
 
 
 class Lock(Enum):

@@ -24,6 +24,7 @@ from corolistener.core.actions import (
 from corolistener.core.config import OnShutdown
 from corolistener.core.copies import CRASHES_MOST, SHUT_DOWN_MS, STARTS_MOST, Aim, Copies, Copy, Deed, aim
 from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
+from corolistener.core.fencing import deadline_ms
 from corolistener.core.keeping import firm, stable
 from corolistener.core.ledger import Known, Placed
 from corolistener.core.lifecycle import Mode
@@ -84,11 +85,12 @@ def tend(s: State, now: Instant) -> None:
     if not s.config.care.hypervisor or s.mode in (Mode.LEFT, Mode.BROKEN) or waiting(s, now):
         return
     may_run, upto = licensed(s, now), stable(s)
+    copies.since = None if may_run else copies.since if copies.since is not None else now
     if not may_run:
         copies.held = True
     elif copies.held and _admitted(s, upto):
         copies.held = False
-    here = (s.group.line, s.group.settled, s.news, s.mode, stopping(s, now), len(s.shelf.have))
+    here = (s.group.line, s.group.settled, s.news, s.mode, stopping(s, now), len(s.shelf.have), abandoned(s, now))
     stamp = (may_run, copies.held, upto, s.keeping.version, copies.turn, here)
     if stamp == copies.looked and all(now < at for at in _due(copies)):
         return
@@ -104,6 +106,7 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
     for name in [name for name, copy in copies.vms.items() if name not in mine and copy.idle]:
         del copies.vms[name]
     admitted, ending = may_run and not copies.held and _admitted(s, upto), stopping(s, now)
+    worthless = abandoned(s, now)
     startable = _startable(s, mine, upto) if admitted and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
         row, sure = rows.get(name), may_run and firm(s, name, upto) and (admitted or copies.held)
@@ -113,13 +116,32 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
             _troubled(s, copy, row)
         other = _other(s, row, name)
         wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
-        if ledger.panic is not None and wish is not Aim.SUSPEND:
+        if ledger.panic is not None and wish is not Aim.SUSPEND and not worthless:
             continue
         if ending and wish not in (Aim.SUSPEND, Aim.DESTROY):
             wish = Aim.END
+        if worthless and copy.quiet:
+            wish = Aim.DESTROY
         deed = copy.next(wish, row.generation if row is not None else 0, now)
         if deed is not None and (copies.known or deed in (Deed.SUSPEND, Deed.DESTROY)):  # else it could only fail
             _carry_out(s, name, copy, deed, row, now)
+
+
+def abandoned(s: State, now: Instant) -> bool:
+    """The others may take it for proven, by the passing of time, that nothing runs here: from now on the memory of what is
+    suspended may be outdated, and while it is there it holds the locks of images that they need (decisions/0010)."""
+    over = _abandoned_at(s)
+    return over is not None and now >= over
+
+
+def _abandoned_at(s: State) -> Instant | None:
+    """They count a lease more, from a change that was not before the last heartbeat by which this node was confirmed."""
+    if s.copies.since is None or not s.leased:
+        return None
+    known = replace(announced(s), lease_ms=0)
+    waits = [deadline_ms(kind, known, s.config.timing) for kind in s.config.care.proofs]
+    least = min((each for each in waits if each is not None), default=None)
+    return Instant(s.copies.since + least) if least is not None else None
 
 
 def _due(copies: Copies) -> list[Instant]:
@@ -208,7 +230,8 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
             s.out.do(SuspendVm(ticket, name, reason))
         case Deed.DESTROY:
             moved = row is not None and s.me not in row.holders
-            s.out.do(StopVm(ticket, name, Reason.MOVED if moved else Reason.OUTDATED))
+            reason = Reason.WORTHLESS if abandoned(s, now) else Reason.MOVED if moved else Reason.OUTDATED
+            s.out.do(StopVm(ticket, name, reason))
         case Deed.MARK:
             s.out.do(MarkVm(ticket, name, generation))
         case Deed.SHUT_DOWN:
@@ -331,6 +354,8 @@ def stopping(s: State, now: Instant) -> bool:
 def deadline(s: State) -> list[Instant]:
     """When to look again."""
     at = _due(s.copies)
+    if s.copies.any and (over := _abandoned_at(s)) is not None:
+        at.append(over)
     if s.emptying is not None:
         at += [Instant(s.emptying + EMPTYING_MS), Instant(s.emptying + EMPTYING_MS + SHUT_DOWN_MS)]
     if s.watchdog_ms and s.feeding is None:

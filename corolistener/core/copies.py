@@ -212,6 +212,8 @@ class Copies:
     vms: dict[VmName, Copy] = field(default_factory=dict)
     known: bool = False
     held: bool = False
+    since: Instant | None = None
+    """Since when nothing may run here; None while it may."""
     told: Inventory | None = None
     turn: int = 0
     """Counts what has changed."""

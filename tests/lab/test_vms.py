@@ -73,9 +73,9 @@ def test_without_a_proof_nothing_starts_until_an_operator_confirms() -> None:
 # -- cut links
 
 
-@pytest.mark.parametrize("kind", ["agent", "watchdog", "suspend", "operator"])
+@pytest.mark.parametrize("kind", ["agent", "watchdog", "suspend"])
 def test_a_link_is_cut_and_the_lost_side_suspends_before_the_others_start(kind: str) -> None:
-    fencing = {"agent": {}, "watchdog": NO_AGENT, "suspend": TRUSTING, "operator": NO_AGENT}[kind]
+    fencing = {"agent": {}, "watchdog": NO_AGENT, "suspend": TRUSTING}[kind]
     with vms(dogs=kind == "watchdog", fencing=fencing) as made:
         n1, n2, n3 = made.cluster.nodes
         if kind == "agent":
@@ -83,10 +83,6 @@ def test_a_link_is_cut_and_the_lost_side_suspends_before_the_others_start(kind: 
         made.start("web", n3)
         n3.cut()
         made.witness.await_still("web")
-        assert "web" in n3.hypervisor.processes() or not n3.on, "suspended, not ended"
-        if kind == "operator":
-            wait_for(lambda: debts(made, n3, [n1, n2]), "both say what is owed")
-            n1.cli("fence", "--confirm", "n3")
         home = made.runs_on("web", n1, n2)
         suspended_first(made, "web", n3, home)
         assert made.proofs(n3) == {kind}
@@ -106,21 +102,21 @@ def test_a_link_healed_before_the_proof_leaves_everything_where_it_was() -> None
         assert not any(noted(node, "vm-placed", vm="web", was=3) for node in (n1, n2))
 
 
-def test_a_link_healed_after_the_proof_costs_the_stale_copy() -> None:
+def test_an_operator_confirms_a_node_that_is_only_cut_off() -> None:
+    """Its copy is suspended and holds the lock of the image, so it starts nowhere. It stays owed until the node is back."""
     with vms(fencing=NO_AGENT) as made:
         n1, n2, n3 = made.cluster.nodes
         made.start("web", n3)
-        made.start("home", n3)
         n3.cut()
         made.witness.await_still("web")
         wait_for(lambda: debts(made, n3, [n1, n2]), "both say what is owed")
         n1.cli("fence", "--confirm", "n3")
-        home = made.runs_on("web", n1, n2)
+        wait_for(lambda: noted(n1, "vm-failed", vm="web") or noted(n2, "vm-failed", vm="web"), "the image is locked")
         assert "web" in n3.hypervisor.processes()
         n3.heal()
-        wait_for(lambda: not n3.hypervisor.processes(), "its copies are gone")
-        wait_for(lambda: not any(each["why"] for each in status(n1)["nodes"]), "and it is admitted")
-        assert made.runs_on("web", home) is home
+        made.runs_on("web", n1, n2, limit=150)
+        assert "web" not in n3.hypervisor.processes(), "the stale copy is gone"
+        wait_for(lambda: not any(each["why"] for each in status(n1)["nodes"]), "and its node is admitted")
 
 
 def test_a_paused_daemon_on_a_cut_node_is_bitten() -> None:
@@ -165,10 +161,9 @@ def test_everything_loses_power_and_comes_back(order: tuple[int, ...]) -> None:
             node.power_off()
         for number in order:
             made.node(number).power_on(start=True)
-        for name, node in homes.items():
+        for name in homes:
             made.runs_on(name, *nodes)
-            assert made.witness.starts(name) >= 2, f"{name} was booted anew"
-        assert not made.power.count("on", 1)
+            wait_for(lambda name=name: made.witness.starts(name) == 2, f"{name} has booted anew, once")  # type: ignore[misc]
 
 
 def test_daemons_restarted_in_turn_and_no_vm_notices() -> None:
@@ -192,11 +187,11 @@ def test_daemons_restarted_in_turn_and_no_vm_notices() -> None:
 def test_only_corosync_is_restarted_on_a_node_with_vms() -> None:
     """The VMs there are suspended, for nobody knows of a quorum; then they go on, and nobody was fenced."""
     with vms() as made:
-        n1, n2, n3 = made.cluster.nodes
+        n3 = made.node(3)
         made.start("web", n3)
         starts = made.witness.starts("web")
-        n3.stop_corosync()
-        n3.start_corosync(restart="always")
+        n3.kill_corosync()
+        made.witness.await_still("web")
         wait_for(lambda: status(n3).get("quorate") and status(n3)["ledger"]["stable"], "n3 is back")
         assert made.runs_on("web", n3) is n3
         assert made.witness.starts("web") == starts
@@ -205,8 +200,8 @@ def test_only_corosync_is_restarted_on_a_node_with_vms() -> None:
 
 
 def test_libvirtd_is_restarted_and_the_vms_go_on() -> None:
-    with vms() as made:
-        n1, n2, n3 = made.cluster.nodes
+    with vms(fencing=NO_AGENT) as made:
+        n3 = made.node(3)
         made.start("web", n3)
         starts = made.witness.starts("web")
         n3.hypervisor.kill()
