@@ -21,10 +21,12 @@ class Attempt:
 @dataclass(slots=True)
 class Fencing:
     """What this node has seen of lost nodes. `gone`: since when each is out of its sight. `alive`: those whose daemon was there
-    when they were lost. `evidence`: what may become a proof. `attempts`: what this node's agents are doing."""
+    when they were lost. `spared`: those that may be restarting corosync, and until when no agent touches them. `evidence`: what
+    may become a proof. `attempts`: what this node's agents are doing."""
 
     gone: dict[NodeId, Instant] = field(default_factory=dict)
     alive: set[NodeId] = field(default_factory=set)
+    spared: dict[NodeId, Instant] = field(default_factory=dict)
     evidence: dict[NodeId, Proven] = field(default_factory=dict)
     attempts: dict[NodeId, Attempt] = field(default_factory=dict)
 
@@ -32,12 +34,14 @@ class Fencing:
         """It is here: whatever was seen of its absence is void."""
         self.gone.pop(node, None)
         self.alive.discard(node)
+        self.spared.pop(node, None)
         self.evidence.pop(node, None)
 
     def blind(self) -> None:
         """This node was not part of a line: it does not know who came and went meanwhile, so all deadlines begin anew."""
         self.gone.clear()
         self.alive.clear()
+        self.spared.clear()
         self.evidence.clear()
 
 

@@ -1,6 +1,6 @@
 """How news of ring, group, quorum and peers change the line; and what this node says about itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from corolistener.core import care, changes, keeping, orders, recovery
@@ -13,11 +13,13 @@ from corolistener.core.state import State, Watch
 from corolistener.core.view import Epoch
 from corolistener.ids import Instant, NodeId
 
+NOBODY: Mapping[NodeId, Instant] = {}
+
 
 def ring_changed(s: State, event: RingChanged, now: Instant) -> None:
     s.out.note(NoteCode.RING, ring=event.ring, nodes=_names(event.nodes))
-    alive = set(s.group.peers)
-    lost(s, s.group.ring_changed(event, now), now, alive)
+    alive, pending = set(s.group.peers), dict(s.group.pending)
+    lost(s, s.group.ring_changed(event, now), now, alive, pending)
     s.keeping.close()
     s.lease.new_ring(now)
 
@@ -26,12 +28,19 @@ def group_changed(s: State, event: GroupChanged, now: Instant) -> None:
     for node, why in event.left:
         if node in s.group.peers and node != s.me and why is not Departure.NODEDOWN:
             s.out.note(NoteCode.PENDING, node=node, reason=why.value, wait_ms=s.config.timing.restart_ms)
-    alive = set(s.group.peers)
-    lost(s, s.group.group_changed(event, now), now, alive)
+    alive, pending = set(s.group.peers), dict(s.group.pending)
+    lost(s, s.group.group_changed(event, now), now, alive, pending)
 
 
-def lost(s: State, nodes: tuple[NodeId, ...], now: Instant, alive: Collection[NodeId] = ()) -> None:
-    """Nodes fell out of the line without a farewell; `alive`: those whose daemon was there until then.
+def lost(
+    s: State,
+    nodes: tuple[NodeId, ...],
+    now: Instant,
+    alive: Collection[NodeId] = (),
+    pending: Mapping[NodeId, Instant] = NOBODY,
+) -> None:
+    """Nodes fell out of the line without a farewell; `alive`: those whose daemon was there until then, `pending`: those whose
+    daemon had gone before, and since when. corosync takes the daemon with it when it is restarted: they may be back in time.
 
     Where no quorum of it is left, nobody waits for the lease.
     """
@@ -39,6 +48,8 @@ def lost(s: State, nodes: tuple[NodeId, ...], now: Instant, alive: Collection[No
         s.fencing.gone[node] = now
         if node in alive:
             s.fencing.alive.add(node)
+        if node in pending:
+            s.fencing.spared[node] = Instant(pending[node] + s.config.timing.restart_ms)
         if node != s.me:
             s.out.note(NoteCode.LEFT, node=node, master=node == s.master)
         if node in s.claims:

@@ -127,7 +127,7 @@ def _fence(s: State, now: Instant) -> None:
     wanted = [n for n in gone if n in care.agents and n in ledger.known and ledger.proven(n) is None]
     for node in [node for node, each in fencing.attempts.items() if node not in wanted and each.ticket is None]:
         del fencing.attempts[node]
-    for node in wanted:
+    for node in [node for node in wanted if now >= fencing.spared.get(node, now)]:
         attempt = fencing.attempts.setdefault(node, Attempt(ledger.known[node].boot))
         if attempt.done_at is not None:
             _judge(s, node, attempt, now)
@@ -317,6 +317,7 @@ def deadline(s: State) -> list[Instant]:
     """When to look again: proofs by the passing of time, agents to be tried or judged, reminders."""
     at = [each.retry_at for each in s.fencing.attempts.values() if each.ticket is None and each.done_at is None]
     at += [Instant(each.done_at + s.config.timing.agent_ms) for each in s.fencing.attempts.values() if each.done_at is not None]
+    at += s.fencing.spared.values()
     for node, since in s.fencing.gone.items():
         known = s.keeping.ledger.known.get(node)
         if known is None or s.keeping.ledger.proven(node) is not None:
