@@ -16,7 +16,7 @@ from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
 from corolistener.effects.vm.acts import Call, Guard, Text
 from corolistener.effects.vm.ends import SHUT_DOWN_S, STOPPED_S, Ends
-from corolistener.effects.vm.lines import Lines
+from corolistener.effects.vm.lines import Fault, Lines, plainly
 from corolistener.effects.vm.settings import VmSettings, target
 from corolistener.errors import EffectError
 from corolistener.ids import VmName
@@ -58,7 +58,7 @@ class Flights:
     async def perform(
         self, action: VmAction, lines: Lines, guard: Guard, text: Text, settings: VmSettings, ends: Ends
     ) -> Outcome:
-        """Carry out an action. Raises EffectError, Away, libvirtError."""
+        """Carry out an action. Raises EffectError, Fault."""
         call = Call(lines, guard)
         match action:
             case StartVm():
@@ -87,7 +87,7 @@ class Flights:
         """
         if slow:
             await self._slow.acquire()
-        task = asyncio.get_running_loop().create_task(detached(work))
+        task = asyncio.get_running_loop().create_task(detached(plainly(work)))
         name, flight = name_of(action), Flight(action, call, task)
         self._air.setdefault(name, []).append(flight)
 
@@ -149,17 +149,17 @@ class Flights:
         try:
             return await self._fly(action, call, lambda: acts.migrate(call, action, to), slow=True)
         except asyncio.CancelledError:
-            loop.create_task(detached(lambda: acts.abort(call.lines, action.name))).add_done_callback(_heard)
+            loop.create_task(detached(plainly(lambda: acts.abort(call.lines, action.name)))).add_done_callback(_heard)
             raise
         finally:
             watch.cancel()
             self.progress.pop(action.name, None)
 
     async def _follow(self, name: VmName, lines: Lines) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Fault):
             while True:
                 await asyncio.sleep(PROGRESS_S)
-                found = await detached(lambda: acts.progress(lines, name))
+                found = await detached(plainly(lambda: acts.progress(lines, name)))
                 if found is not None:
                     self.progress[name] = found
 

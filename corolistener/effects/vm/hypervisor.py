@@ -20,7 +20,7 @@ from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
 from corolistener.effects.vm.ends import Ends
 from corolistener.effects.vm.flights import Flights, VmAction
-from corolistener.effects.vm.lines import Away, Domain, Lines, Told, words
+from corolistener.effects.vm.lines import Domain, Fault, Lines, Told, plainly, words
 from corolistener.effects.vm.room import Room
 from corolistener.effects.vm.settings import VmSettings
 from corolistener.effects.vm.sight import Sight, find_pools, look, read, survey
@@ -108,7 +108,7 @@ class Hypervisor:
                 await self._connect(lines)
                 pause = AGAIN_S
                 await self._watch(lines)
-            except (Away, libvirt.libvirtError) as error:
+            except Fault as error:
                 self._away(words(error))
             except TimeoutError:
                 self._away("it does not answer")
@@ -117,7 +117,7 @@ class Hypervisor:
             pause = min(2 * pause, AGAIN_MOST_S)
 
     async def _connect(self, lines: Lines) -> None:
-        await detached(lines.connect)
+        await detached(plainly(lines.connect))
         self._lines = lines
         self._ends.forget()
         self._stale.clear()
@@ -132,7 +132,7 @@ class Hypervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lost.wait(), REFRESH_S)
             if self._lost.is_set():
-                raise Away(self._why or "the connection ended")
+                raise Fault(self._why or "the connection ended")
             for name in [name for name, sight in self._sights.items() if sight.id >= 0]:
                 self._look_at(name)
 
@@ -192,11 +192,11 @@ class Hypervisor:
         self._look_at(name)
 
     async def _remeasure(self, lines: Lines) -> None:
-        with contextlib.suppress(Away, libvirt.libvirtError, TimeoutError):
+        with contextlib.suppress(Fault, TimeoutError):
             await self._measure(lines)
 
     async def _in_time(self, work: Callable[[], T], limit_s: float) -> T:
-        return await asyncio.wait_for(detached(work), limit_s)
+        return await asyncio.wait_for(detached(plainly(work)), limit_s)
 
     # -- what there is
 
@@ -238,7 +238,7 @@ class Hypervisor:
                     self._tell(name, sight)
                 else:
                     self._stale.add(name)
-        except (Away, libvirt.libvirtError, TimeoutError) as error:
+        except (Fault, TimeoutError) as error:
             if life == self._life:
                 self._away(words(error) if str(error) else "it does not answer")
                 self._lost.set()  # what cannot be read is not known: begin again
@@ -289,7 +289,7 @@ class Hypervisor:
             self._spawn(self._stop_autostart(lines, name))
 
     async def _stop_autostart(self, lines: Lines, name: VmName) -> None:
-        with contextlib.suppress(Away, libvirt.libvirtError, TimeoutError):  # it is tried again when the VM is looked at again
+        with contextlib.suppress(Fault, TimeoutError):  # it is tried again when the VM is looked at again
             await self._in_time(lambda: acts.stop_autostart(lines, name), LOOK_S)
 
     def unmanaged(self) -> tuple[tuple[VmName, str], ...]:
@@ -305,13 +305,22 @@ class Hypervisor:
     async def perform(self, action: VmAction) -> Outcome:
         """Carry out one action of a lane `vm:NAME`; raises EffectError with libvirt's words. Cancelled, nobody waits for it any
         more: no further step is taken, but a call that hangs in libvirt may still have its effect."""
-        lines = self._lines
+        lines, kind = self._lines, type(action).__name__
         if lines is None:
-            raise EffectError(type(action).__name__, f"the hypervisor does not answer: {self._why}")
+            raise EffectError(kind, f"the hypervisor does not answer: {self._why}")
+        flight = self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
+        done = asyncio.get_running_loop().create_task(flight)
+        lost = asyncio.get_running_loop().create_task(self._lost.wait())
         try:
-            return await self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
-        except (Away, libvirt.libvirtError) as error:
-            raise EffectError(type(action).__name__, words(error)) from error
+            await asyncio.wait({done, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                raise EffectError(kind, f"the hypervisor does not answer: {self._why}")
+            return done.result()
+        except Fault as error:
+            raise EffectError(kind, str(error)) from error
+        finally:
+            lost.cancel()
+            done.cancel()
 
     def _guard(self, lines: Lines) -> Callable[[Domain, bool], str]:
         """Whether a domain is ours; called in threads."""

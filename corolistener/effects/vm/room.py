@@ -4,7 +4,7 @@ import asyncio
 
 from corolistener.core.capacity import Capacity
 from corolistener.effects.detached import detached
-from corolistener.effects.vm.lines import Lines
+from corolistener.effects.vm.lines import Lines, plainly
 from corolistener.effects.vm.settings import VmSettings
 from corolistener.effects.vm.storages import reached
 from corolistener.ids import NodeId
@@ -25,14 +25,14 @@ class Room:
         self._told = None
 
     async def measure(self, lines: Lines) -> Capacity | None:
-        """The capacity, if it is another one than the last. Raises Away, libvirtError, TimeoutError."""
+        """The capacity, if it is another one than the last. Raises Fault, TimeoutError."""
 
         def ask() -> tuple[int, int]:
             with lines.line() as connection:
                 info = connection.getInfo()
             return int(info[1]) * 1024, int(info[2])
 
-        memory_kib, cpus = await asyncio.wait_for(detached(ask), PROBE_S * 5)
+        memory_kib, cpus = await asyncio.wait_for(detached(plainly(ask)), PROBE_S * 5)
         declared = self._settings.shared_storage
         found = await asyncio.gather(*(self._probe(each, lines.pools) for each in declared))
         capacity = Capacity(

@@ -9,7 +9,7 @@ import libvirt
 from corolistener.core.capacity import Vm
 from corolistener.core.events import Copied
 from corolistener.core.messages import VmState, Wishes
-from corolistener.effects.vm.lines import Away, Connection, Domain, Lines, code
+from corolistener.effects.vm.lines import Connection, Domain, Fault, Lines, code
 from corolistener.effects.vm.settings import Manage, VmSettings
 from corolistener.effects.vm.storages import POOL, storage_of
 from corolistener.effects.vm.texts import Content, canonical, content, digest
@@ -70,7 +70,7 @@ def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight 
             after = find(connection, name)
             if after is not None and (max(after.ID(), -1), after.UUIDString()) == (sight.id, sight.uuid):
                 return sight
-        raise Away(f"{name} never stands still")
+        raise Fault(f"{name} never stands still")
 
 
 def survey(lines: Lines, settings: VmSettings, me: NodeId) -> dict[VmName, Sight]:
