@@ -120,7 +120,8 @@ def _create(call: Call, domain: Domain) -> None:
 
 def _mark(domain: Domain, generation: int) -> None:
     """On the living copy alone: it goes with the copy, and whoever starts another one by hand does not inherit it."""
-    element = texts.copy_element(generation)
+    definition = texts.digest(texts.canonical(domain.XMLDesc(DEFINITION))) if domain.isPersistent() else ""
+    element = texts.copy_element(generation, definition)
     domain.setMetadata(ELEMENT, element, texts.COPY_KEY, texts.COPY, LIVE)
 
 
@@ -153,7 +154,7 @@ def suspend(call: Call, name: VmName, starting: bool, migrating: bool) -> Outcom
     """
     with call.lines.line() as connection:
         domain = find(connection, name)
-        if domain is None or not active(domain) or call.guard(domain, False):
+        if domain is None or call.guard(domain, False):
             return ABSENT
         if migrating:
             _abort(domain)
@@ -168,15 +169,15 @@ def suspend(call: Call, name: VmName, starting: bool, migrating: bool) -> Outcom
                     # It would run when the other side has sent everything, and nothing but its end prevents that.
                     domain.destroy()
                     return Outcome(Result.DONE, facts=(("incoming", "destroyed"),))
+                if domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE and domain.state()[0] == state:
+                    return DONE
+                # A migration that fails lets it run again, though it was suspended meanwhile.
                 _abort(domain)
                 time.sleep(SETTLE_S)
                 continue
             if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
                 domain.pMWakeup(0)
             domain.suspend()
-        state, reason = domain.state()
-        if state == libvirt.VIR_DOMAIN_PAUSED and reason not in GOING:
-            return DONE
         raise EffectError("SuspendVm", "it is paused, but may go on by itself: something else is being done to it")
 
 
@@ -258,6 +259,7 @@ def migrate(call: Call, action: MigrateVm, to: Target) -> Outcome:
         if domain is None or not active(domain):
             raise EffectError("MigrateVm", "there is no copy of it here")
         call.step("MigrateVm")
+        _mark(domain, texts.content(domain.XMLDesc(0)).generation)  # its definition may be another one than when it was started
         flags = MIGRATE | (libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else 0)
         if not domain.isPersistent():
             flags &= ~libvirt.VIR_MIGRATE_UNDEFINE_SOURCE

@@ -20,7 +20,7 @@ from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
 from corolistener.effects.vm.ends import Ends
 from corolistener.effects.vm.flights import Flights, VmAction
-from corolistener.effects.vm.lines import Domain, Fault, Lines, Told, plainly, words
+from corolistener.effects.vm.lines import Domain, Fault, Lines, Told, plainly, within, words
 from corolistener.effects.vm.room import Room
 from corolistener.effects.vm.settings import VmSettings
 from corolistener.effects.vm.sight import Sight, find_pools, look, read, survey
@@ -90,7 +90,7 @@ class Hypervisor:
         self._life += 1
         if self._opened is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(detached(self._opened.close), CLOSE_S)
+                await within(CLOSE_S, self._opened.close)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -130,14 +130,15 @@ class Hypervisor:
         while True:
             await self._measure(lines)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), REFRESH_S)
+                async with asyncio.timeout(REFRESH_S):
+                    await self._lost.wait()
             if self._lost.is_set():
                 raise Fault(self._why or "the connection ended")
             for name in [name for name, sight in self._sights.items() if sight.id >= 0]:
                 self._look_at(name)
 
     async def _measure(self, lines: Lines) -> None:
-        pools = await self._in_time(lambda: find_pools(lines, self._settings.shared_storage), LOOK_S)
+        pools = await within(LOOK_S, lambda: find_pools(lines, self._settings.shared_storage))
         if pools != lines.pools:
             lines.pools = pools
             for name in self._sights:
@@ -195,18 +196,15 @@ class Hypervisor:
         with contextlib.suppress(Fault, TimeoutError):
             await self._measure(lines)
 
-    async def _in_time(self, work: Callable[[], T], limit_s: float) -> T:
-        return await asyncio.wait_for(detached(plainly(work)), limit_s)
-
     # -- what there is
 
     async def _list(self, lines: Lines) -> None:
         """Tell every copy; what an action has changed meanwhile is looked at again."""
         declared, me = self._settings.shared_storage, self._me
-        lines.pools = await self._in_time(lambda: find_pools(lines, declared), LOOK_S)
+        lines.pools = await within(LOOK_S, lambda: find_pools(lines, declared))
         while True:
             turns = dict(self._turns)
-            sights = await self._in_time(lambda: survey(lines, self._settings, me), LIST_S)
+            sights = await within(LIST_S, lambda: survey(lines, self._settings, me))
             if turns == dict(self._turns):
                 break
         for name, sight in sights.items():
@@ -233,7 +231,7 @@ class Hypervisor:
                 async with self._looks:
                     self._stale.discard(name)
                     turn = self._turns[name]
-                    sight = await self._in_time(lambda: look(lines, self._settings, self._me, name), LOOK_S)
+                    sight = await within(LOOK_S, lambda: look(lines, self._settings, self._me, name))
                 if life == self._life and turn == self._turns[name]:
                     self._tell(name, sight)
                 else:
@@ -260,7 +258,7 @@ class Hypervisor:
                 self._observe(CopyChanged(name, None, by_user=True))
             self._define(sight)
             self._observe(CopyChanged(name, self._careful(sight.copied)))
-        elif had is not None or sight is None or not sight.why or self._turns[name]:
+        elif had is not None or by_user is not None or self._turns[name]:
             taken = had is not None and sight is not None and sight.id >= 0  # it runs on, but is not ours any more
             self._observe(CopyChanged(name, None, by_user=bool(by_user) or taken))
 
@@ -272,9 +270,10 @@ class Hypervisor:
 
     def _define(self, sight: Sight) -> None:
         """The definition comes before the copy that names it."""
-        if self._defined.get(sight.name) != sight.definition:
-            self._defined[sight.name] = sight.definition
-            self._observe(Defined(sight.name, sight.definition, sight.text))
+        definition = sight.copied.vm.definition if sight.copied is not None else ""
+        if sight.text and self._defined.get(sight.name) != definition:
+            self._defined[sight.name] = definition
+            self._observe(Defined(sight.name, definition, sight.text))
 
     def _notice(self, name: VmName, sight: Sight | None, was: Sight | None) -> None:
         """What an administrator shall know of a VM, once."""
@@ -290,7 +289,7 @@ class Hypervisor:
 
     async def _stop_autostart(self, lines: Lines, name: VmName) -> None:
         with contextlib.suppress(Fault, TimeoutError):  # it is tried again when the VM is looked at again
-            await self._in_time(lambda: acts.stop_autostart(lines, name), LOOK_S)
+            await within(LOOK_S, lambda: acts.stop_autostart(lines, name))
 
     def unmanaged(self) -> tuple[tuple[VmName, str], ...]:
         """The VMs that libvirt knows and that are not ours, and why."""

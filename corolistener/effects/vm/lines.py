@@ -9,6 +9,7 @@ What libvirt tells comes in its event loop, one daemon thread for the whole proc
 find a libvirtd that stands still. Nothing but copying and handing over happens in there.
 """
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import libvirt
+
+from corolistener.effects.detached import detached
 
 KEEPALIVE_S, KEEPALIVES = 1, 4
 """A libvirtd that is silent for so many seconds, and one more, is lost."""
@@ -75,6 +78,12 @@ def plainly(work: Callable[[], T]) -> Callable[[], T]:
         raise Fault(why)
 
     return plain
+
+
+async def within(limit_s: float, work: Callable[[], T]) -> T:
+    """What `work` gives, in a thread. Raises Fault, and TimeoutError when it takes longer; it goes on then."""
+    async with asyncio.timeout(limit_s):  # not wait_for: that one may swallow a cancellation
+        return await detached(plainly(work))
 
 
 class Lines:

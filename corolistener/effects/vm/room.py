@@ -4,12 +4,12 @@ import asyncio
 
 from corolistener.core.capacity import Capacity
 from corolistener.effects.detached import detached
-from corolistener.effects.vm.lines import Lines, plainly
+from corolistener.effects.vm.lines import Lines, within
 from corolistener.effects.vm.settings import VmSettings
 from corolistener.effects.vm.storages import reached
 from corolistener.ids import NodeId
 
-PROBE_S = 3.0
+ASK_S, PROBE_S = 15.0, 3.0
 
 
 class Room:
@@ -32,7 +32,7 @@ class Room:
                 info = connection.getInfo()
             return int(info[1]) * 1024, int(info[2])
 
-        memory_kib, cpus = await asyncio.wait_for(detached(plainly(ask)), PROBE_S * 5)
+        memory_kib, cpus = await within(ASK_S, ask)
         declared = self._settings.shared_storage
         found = await asyncio.gather(*(self._probe(each, lines.pools) for each in declared))
         capacity = Capacity(

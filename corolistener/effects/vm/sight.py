@@ -25,7 +25,8 @@ STILL = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED)
 class Sight:
     """A VM that libvirt knows. `why` says why it is not ours, "" where it is; `copied` is its copy, None where there is none.
 
-    `id` is libvirt's number of the copy, another one after every start.
+    `id` is libvirt's number of the copy, another one after every start. `text` is its definition, empty where it is not defined
+    here: a copy that was started without that, or is just arriving.
     """
 
     name: VmName
@@ -34,14 +35,8 @@ class Sight:
     why: str
     copied: Copied | None
     text: bytes
-    wishes: Wishes
-    persistent: bool
     autostart: bool
     mistakes: tuple[str, ...] = ()
-
-    @property
-    def definition(self) -> str:
-        return digest(self.text)
 
 
 def find(connection: Connection, name: VmName) -> Domain | None:
@@ -86,11 +81,14 @@ def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: V
     number, active = max(domain.ID(), -1), domain.isActive()
     now, secure = domain.XMLDesc(0), domain.XMLDesc(DEFINITION)
     state, _ = domain.state()
+    text = b""
     try:
-        live, written, text = content(now), content(secure), canonical(secure)
-        vm, why = judge(name, written, live, settings, me, lines.pools, digest(text))
+        live, written = content(now), content(secure)
+        if domain.isPersistent():
+            text = canonical(secure)
+        vm, why = judge(name, written, live, settings, me, lines.pools, digest(text) if text else live.definition)
     except (ElementTree.ParseError, ValueError) as error:
-        live, written, text = Content(""), Content(domain.UUIDString()), b""
+        live, written = Content(""), Content(domain.UUIDString())
         vm, why = Vm(name, 0), f"its definition cannot be read: {error}"
     runs = VmState.SUSPENDED if state in STILL else VmState.RUNNING
     autostart = False
@@ -103,8 +101,6 @@ def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: V
         why=why,
         copied=Copied(vm, runs, live.generation) if active and not why else None,
         text=text,
-        wishes=written.wishes,
-        persistent=bool(domain.isPersistent()),
         autostart=autostart,
         mistakes=written.mistakes,
     )

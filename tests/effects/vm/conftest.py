@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-
 from lab.cluster import Cluster, cannot
 from lab.hypervisor import cannot as cannot_carry
 
-from .stages import Qemu, Simulated, Stage, Pretended, clean
+from .stages import Pretended, Qemu, Simulated, Stage, clean
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import libvirt
+from lab.hypervisor import Hypervisor as Libvirtd
+from lab.hypervisor import domain_xml
+from lab.machine import SHARED
 
 from corolistener.core.actions import MarkVm, Reason, ResumeVm, StartVm, StopVm, SuspendVm, Until
 from corolistener.core.capacity import Capacity, Vm
@@ -27,9 +30,6 @@ from corolistener.ids import Instant, NodeId, Ticket, VmName
 from corolistener.sim.heap import Chance, Heap
 from corolistener.sim.hypervisor import Executions
 from corolistener.sim.hypervisor import Hypervisor as Virtual
-from lab.hypervisor import Hypervisor as Libvirtd
-from lab.hypervisor import domain_xml
-from lab.machine import SHARED
 
 T = TypeVar("T")
 LIMIT_S = 60.0
@@ -75,7 +75,6 @@ class Listener:
                     self.ended[name] = by_user
             case CopyChanged(name=name, copy=copy):
                 assert copy is not None
-                assert not copy.vm.definition or (name, copy.vm.definition) in self.texts
                 self.copies[name] = copy
             case HypervisorLost():
                 self.known = False
@@ -289,11 +288,13 @@ class Qemu(Libvirt):
 
     def __init__(self, libvirtd: Libvirtd, **options: Any) -> None:
         self.libvirtd = libvirtd
+        self.options: tuple[str, ...] = ()
+        """Words for QEMU's command line."""
         socket = libvirtd.node.path("/run/libvirt/libvirt-sock")
         super().__init__(f"qemu:///system?socket={socket}", SHARED, **options)
 
     def text(self, name: str) -> str:
-        return domain_xml(name)
+        return domain_xml(name, options=self.options)
 
     def vm(self, word: str) -> Vm:
         vm = super().vm(word)

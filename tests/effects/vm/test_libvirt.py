@@ -13,7 +13,7 @@ from corolistener.effects.vm.hypervisor import Hypervisor
 from corolistener.effects.vm.settings import Manage, VmSettings
 from corolistener.ids import NodeId, VmName
 
-from .stages import ME, RUNNING, SUSPENDED, Libvirt, Qemu, Pretended, clean, eventually, opened
+from .stages import ME, RUNNING, SUSPENDED, Libvirt, Pretended, Qemu, clean, eventually, opened
 
 
 @pytest.fixture(params=["pretended", "qemu"])
@@ -37,8 +37,9 @@ def test_a_definition_is_told_before_the_copy_that_has_it(stage: Libvirt) -> Non
             text = stage.told.texts[vm.name, definition]
             assert hashlib.sha256(text).hexdigest() == definition
             assert b"generation" not in text, "that belongs to the copy"
-            first = next(each for each in stage.told.events if isinstance(each, CopyChanged | Defined) and each.name == vm.name)
-            assert isinstance(first, Defined)
+            copies = [index for index, each in enumerate(stage.told.events) if isinstance(each, CopyChanged) and each.copy]
+            texts = [index for index, each in enumerate(stage.told.events) if isinstance(each, Defined)]
+            assert texts[0] < copies[0]
             told = stage.told.copies[vm.name].vm
             assert (told.memory_kib, told.cpus, told.storages) == (16384, 1, frozenset(stage.settings.shared_storage))
 
@@ -113,7 +114,9 @@ def test_wishes_are_written_and_leave_the_generation_alone(stage: Libvirt) -> No
             assert told.nodes == wishes.nodes
             await stage.see(vm, SUSPENDED, 7)
             await stage.mark(vm, 8)
-            assert (await stage.do(EditVm(stage.ticket(), vm.name, Wishes(priority=0, nodes=frozenset())))).result is Result.DONE
+            assert (
+                await stage.do(EditVm(stage.ticket(), vm.name, Wishes(priority=0, nodes=frozenset())))
+            ).result is Result.DONE
             await eventually(lambda: stage.told.copies[vm.name].vm.nodes is None)
             told = stage.told.copies[vm.name].vm
             assert (told.priority, told.start_order, told.apart) == (0, 2, wishes.apart), "what was not said stays"
