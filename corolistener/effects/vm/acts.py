@@ -84,6 +84,9 @@ def start(call: Call, action: StartVm, text: Text) -> Outcome:
         domain = _defined(call, connection, domain, action, text)
         if why := call.guard(domain, True):
             raise EffectError("StartVm", f"it would not be ours: {why}")
+        if domain.hasManagedSaveImage():
+            # It would go on from there, wherever its disks have been since.
+            raise EffectError("StartVm", "its memory was saved here: virsh managedsave-remove, or start it by hand")
         if domain.autostart():
             domain.setAutostart(0)
         call.step("StartVm")

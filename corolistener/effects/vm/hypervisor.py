@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import libvirt
 
@@ -23,7 +24,7 @@ from corolistener.effects.vm.flights import Flights, VmAction
 from corolistener.effects.vm.lines import Domain, Fault, Lines, Told, plainly, within, words
 from corolistener.effects.vm.room import Room
 from corolistener.effects.vm.settings import VmSettings
-from corolistener.effects.vm.sight import Sight, find_pools, look, read, survey
+from corolistener.effects.vm.sight import Rules, Sight, find_pools, look, read, survey
 from corolistener.errors import EffectError
 from corolistener.ids import NodeId, VmName
 
@@ -66,6 +67,7 @@ class Hypervisor:
         self._lost = asyncio.Event()
         self._why = "it has not been reached yet"
         self._ends = Ends(lambda: asyncio.get_running_loop().time())
+        self._pools: dict[str, str] = {}
         self._sights: dict[VmName, Sight] = {}
         self._defined: dict[VmName, str] = {}
         self._turns: Counter[VmName] = Counter()
@@ -92,10 +94,15 @@ class Hypervisor:
             with contextlib.suppress(TimeoutError):
                 await within(CLOSE_S, self._opened.close)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler({"message": "hypervisor", "exception": error, "task": task})
 
     async def _keep(self) -> None:
         """Connect, tell everything, wait until the connection is lost; again."""
@@ -105,18 +112,32 @@ class Hypervisor:
             self._lost.clear()
             lines = self._opened = Lines(self._settings.uri, self._hear_from(self._life))
             try:
-                await self._connect(lines)
-                pause = AGAIN_S
-                await self._watch(lines)
+                await self._until_lost(self._serve(lines))
             except Fault as error:
-                self._away(words(error))
+                if not self._lost.is_set():
+                    self._away(words(error))
             except TimeoutError:
                 self._away("it does not answer")
+            pause = AGAIN_S if self._listed else min(2 * pause, AGAIN_MOST_S)
             self._drop(lines)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, AGAIN_MOST_S)
 
-    async def _connect(self, lines: Lines) -> None:
+    async def _until_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` gives. Raises Fault when the connection is lost first."""
+        loop = asyncio.get_running_loop()
+        done, lost = loop.create_task(work), loop.create_task(self._lost.wait())
+        done.add_done_callback(_silent)
+        try:
+            await asyncio.wait({done, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if done.done():
+                return done.result()
+            raise Fault(f"the hypervisor does not answer: {self._why}")
+        finally:
+            done.cancel()
+            lost.cancel()
+
+    async def _serve(self, lines: Lines) -> None:
+        """Connect, tell everything, and from then on what libvirt has no news of, now and then."""
         await detached(plainly(lines.connect))
         self._lines = lines
         self._ends.forget()
@@ -124,26 +145,24 @@ class Hypervisor:
         await self._list(lines)
         self._why = ""
         self._told("hypervisor-connected", {"uri": self._settings.uri, "kind": lines.kind, "vms": len(self._sights)})
-
-    async def _watch(self, lines: Lines) -> None:
-        """Until the connection is lost: capacity now and then, and what libvirt has no news of."""
         while True:
             await self._measure(lines)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH_S):
-                    await self._lost.wait()
-            if self._lost.is_set():
-                raise Fault(self._why or "the connection ended")
+            await asyncio.sleep(REFRESH_S)
             for name in [name for name, sight in self._sights.items() if sight.id >= 0]:
                 self._look_at(name)
 
-    async def _measure(self, lines: Lines) -> None:
-        pools = await within(LOOK_S, lambda: find_pools(lines, self._settings.shared_storage))
-        if pools != lines.pools:
-            lines.pools = pools
+    async def _find_pools(self, lines: Lines) -> frozenset[str]:
+        """The declared pools that are active. A path is remembered: a pool that is gone does not make its disks local."""
+        paths, active = await within(LOOK_S, lambda: find_pools(lines, self._settings.shared_storage))
+        known, self._pools = self._pools, {**self._pools, **paths}
+        if known != self._pools:
             for name in self._sights:
                 self._look_at(name)
-        if (capacity := await self._room.measure(lines)) is not None:
+        return active
+
+    async def _measure(self, lines: Lines) -> None:
+        active = await self._find_pools(lines)
+        if (capacity := await self._room.measure(lines, active)) is not None:
             self.on_capacity(capacity)
 
     def _away(self, why: str) -> None:
@@ -177,9 +196,8 @@ class Hypervisor:
         name = VmName(news.name)
         match news.kind:
             case "closed":
-                self._away(
-                    "the connection ended" if news.detail != libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE else "it is silent"
-                )
+                silent = news.detail == libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE
+                self._away("it is silent" if silent else "the connection ended")
                 self._lost.set()
                 return
             case "pool":
@@ -200,13 +218,14 @@ class Hypervisor:
 
     async def _list(self, lines: Lines) -> None:
         """Tell every copy; what an action has changed meanwhile is looked at again."""
-        declared, me = self._settings.shared_storage, self._me
-        lines.pools = await within(LOOK_S, lambda: find_pools(lines, declared))
-        while True:
+        await self._find_pools(lines)
+        turns = dict(self._turns)
+        sights = await within(LIST_S, lambda: survey(lines, self._rules))
+        while changed := sorted(name for name, turn in self._turns.items() if turn != turns.get(name, 0)):
             turns = dict(self._turns)
-            sights = await within(LIST_S, lambda: survey(lines, self._settings, me))
-            if turns == dict(self._turns):
-                break
+            for name in changed:
+                sight = await within(LOOK_S, partial(look, lines, self._rules, name))
+                sights.pop(name, None) if sight is None else sights.update({name: sight})
         for name, sight in sights.items():
             self._notice(name, sight, self._sights.get(name))
         self._sights = sights
@@ -231,7 +250,7 @@ class Hypervisor:
                 async with self._looks:
                     self._stale.discard(name)
                     turn = self._turns[name]
-                    sight = await within(LOOK_S, lambda: look(lines, self._settings, self._me, name))
+                    sight = await within(LOOK_S, partial(look, lines, self._rules, name))
                 if life == self._life and turn == self._turns[name]:
                     self._tell(name, sight)
                 else:
@@ -299,6 +318,10 @@ class Hypervisor:
         """The VMs that leave, with the bytes that are there and those that are left (0, 0: not known yet)."""
         return dict(self._flights.progress)
 
+    @property
+    def _rules(self) -> Rules:
+        return Rules(self._settings, self._me, self._pools)
+
     # -- what is done
 
     async def perform(self, action: VmAction) -> Outcome:
@@ -308,18 +331,10 @@ class Hypervisor:
         if lines is None:
             raise EffectError(kind, f"the hypervisor does not answer: {self._why}")
         flight = self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
-        done = asyncio.get_running_loop().create_task(flight)
-        lost = asyncio.get_running_loop().create_task(self._lost.wait())
         try:
-            await asyncio.wait({done, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not done.done():
-                raise EffectError(kind, f"the hypervisor does not answer: {self._why}")
-            return done.result()
+            return await self._until_lost(flight)
         except Fault as error:
             raise EffectError(kind, str(error)) from error
-        finally:
-            lost.cancel()
-            done.cancel()
 
     def _guard(self, lines: Lines) -> Callable[[Domain, bool], str]:
         """Whether a domain is ours; called in threads."""
@@ -328,7 +343,7 @@ class Hypervisor:
             name = VmName(domain.name())
             known = self._sights.get(name)
             if known is None or anew or known.uuid != domain.UUIDString():
-                known = read(domain, lines, self._settings, self._me, name)
+                known = read(domain, self._rules, name)
             return known.why
 
         return why
@@ -339,6 +354,7 @@ class Hypervisor:
         self._look_at(name)
 
 
-def _silent(task: "asyncio.Task[None]") -> None:
+def _silent(task: "asyncio.Task[T]") -> None:
+    """Whoever waits has its error; nobody shall be told that nobody did."""
     if not task.cancelled():
         task.exception()

@@ -98,8 +98,6 @@ class Lines:
         self._ear: Connection = None
         self._ends: list[Callable[[], object]] = []
         self.kind = ""
-        self.pools: dict[str, str] = {}
-        """Paths of the declared pools that are active, by their declared names; whoever looks them up writes here."""
 
     def connect(self) -> None:
         """Open the line that hears. Raises libvirtError, Fault."""

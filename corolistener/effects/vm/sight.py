@@ -1,6 +1,7 @@
 """What libvirt says of a VM, read in one go. Everything here blocks: it runs in a thread."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -19,6 +20,15 @@ LOOKS_MOST = 5
 DEFINITION = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 STILL = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED)
 """States in which a copy executes nothing. One that was suspended by its own system (pmsuspended) may wake up by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What makes a VM ours. `pools`: the paths of declared pools."""
+
+    settings: VmSettings
+    me: NodeId
+    pools: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ def find(connection: Connection, name: VmName) -> Domain | None:
         raise
 
 
-def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight | None:
+def look(lines: Lines, rules: Rules, name: VmName) -> Sight | None:
     """One VM as it is; None: libvirt knows none of that name."""
     with lines.line() as connection:
         for _ in range(LOOKS_MOST):
@@ -57,7 +67,7 @@ def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight 
             if domain is None:
                 return None
             try:
-                sight = read(domain, lines, settings, me, name)
+                sight = read(domain, rules, name)
             except libvirt.libvirtError as error:
                 if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
                     continue  # it went while we looked
@@ -68,15 +78,15 @@ def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight 
         raise Fault(f"{name} never stands still")
 
 
-def survey(lines: Lines, settings: VmSettings, me: NodeId) -> dict[VmName, Sight]:
+def survey(lines: Lines, rules: Rules) -> dict[VmName, Sight]:
     """Every VM that libvirt knows."""
     with lines.line() as connection:
         names = sorted(VmName(domain.name()) for domain in connection.listAllDomains())
-    found = ((name, look(lines, settings, me, name)) for name in names)
+    found = ((name, look(lines, rules, name)) for name in names)
     return {name: sight for name, sight in found if sight is not None}
 
 
-def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight:
+def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
     """A domain as it is, if it stands still meanwhile."""
     number, active = max(domain.ID(), -1), domain.isActive()
     now, secure = domain.XMLDesc(0), domain.XMLDesc(DEFINITION)
@@ -86,7 +96,7 @@ def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: V
         live, written = content(now), content(secure)
         if domain.isPersistent():
             text = canonical(secure)
-        vm, why = judge(name, written, live, settings, me, lines.pools, digest(text) if text else live.definition)
+        vm, why = judge(name, written, live, rules, digest(text) if text else live.definition)
     except (ElementTree.ParseError, ValueError) as error:
         live, written = Content(""), Content(domain.UUIDString())
         vm, why = Vm(name, 0), f"its definition cannot be read: {error}"
@@ -106,17 +116,15 @@ def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: V
     )
 
 
-def judge(
-    name: VmName, written: Content, live: Content, settings: VmSettings, me: NodeId, pools: dict[str, str], definition: str
-) -> tuple[Vm, str]:
+def judge(name: VmName, written: Content, live: Content, rules: Rules, definition: str) -> tuple[Vm, str]:
     """The VM as the planner shall see it, and why it is not ours ("" where it is)."""
     wishes = written.wishes
     disks = tuple(dict.fromkeys((*written.disks, *live.disks)))
-    lies = {disk: storage_of(disk, settings.shared_storage, pools) for disk in disks}
+    lies = {disk: storage_of(disk, rules.settings.shared_storage, rules.pools) for disk in disks}
     local = next((str(disk) for disk, storage in lies.items() if storage is None), "") or written.bound or live.bound
     nodes = wishes.nodes or None
     if local:
-        nodes = frozenset({me}) & (nodes if nodes is not None else frozenset({me}))
+        nodes = frozenset({rules.me}) & (nodes if nodes is not None else frozenset({rules.me}))
     vm = Vm(
         name=name,
         memory_kib=live.memory_kib,
@@ -129,7 +137,7 @@ def judge(
         nodes=nodes,
         definition=definition,
     )
-    return vm, _unmanaged(wishes, local, settings.manage)
+    return vm, _unmanaged(wishes, local, rules.settings.manage)
 
 
 def _unmanaged(wishes: Wishes, local: str, manage: Manage) -> str:
@@ -144,19 +152,21 @@ def _unmanaged(wishes: Wishes, local: str, manage: Manage) -> str:
             return ""
 
 
-def find_pools(lines: Lines, declared: tuple[str, ...]) -> dict[str, str]:
-    """The declared pools that are active, and their paths ("" for one without)."""
-    found: dict[str, str] = {}
+def find_pools(lines: Lines, declared: tuple[str, ...]) -> tuple[dict[str, str], frozenset[str]]:
+    """The paths of the declared pools that libvirt knows ("" for one without), and those that are active."""
+    paths: dict[str, str] = {}
+    reached = set()
     with lines.line() as connection:
         for storage in declared:
             if not storage.startswith(POOL):
                 continue
-            with contextlib.suppress(libvirt.libvirtError):  # no such pool here: not reached
+            try:
                 pool = connection.storagePoolLookupByName(storage.removeprefix(POOL))
-                if pool.isActive():
-                    found[storage] = _pool_path(pool.XMLDesc(0))
-    return found
-
-
-def _pool_path(xml: str) -> str:
-    return ElementTree.fromstring(xml).findtext("target/path", "")
+            except libvirt.libvirtError as error:
+                if code(error) in (libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_SUPPORT):
+                    continue
+                raise
+            paths[storage] = ElementTree.fromstring(pool.XMLDesc(0)).findtext("target/path", "")
+            if pool.isActive():
+                reached.add(storage)
+    return paths, frozenset(reached)
