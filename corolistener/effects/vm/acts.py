@@ -129,6 +129,7 @@ def _mark(domain: Domain, generation: int) -> None:
 
 
 def mark(call: Call, action: MarkVm) -> Outcome:
+    """Write a generation on the copy that is here."""
     with call.on(action.name) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("MarkVm", "there is no copy of it here")
@@ -137,14 +138,17 @@ def mark(call: Call, action: MarkVm) -> Outcome:
 
 
 def resume(call: Call, action: ResumeVm) -> Outcome:
+    """Let it run; a copy that is just arriving runs when it is there, and not before."""
     with call.on(action.name) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("ResumeVm", "there is no copy of it here")
-        state, _ = domain.state()
+        state, reason = domain.state()
         if state != libvirt.VIR_DOMAIN_PAUSED:
             if state == libvirt.VIR_DOMAIN_CRASHED:
                 raise EffectError("ResumeVm", "its system has crashed")
             return Outcome(Result.DONE, facts=(("running", "yes"),))
+        if _incoming(domain, reason):
+            raise EffectError("ResumeVm", "it is just arriving from another node")
         call.step("ResumeVm")
         domain.resume()
     return DONE
@@ -248,6 +252,7 @@ def _forget(connection: Connection, name: VmName, outcome: Outcome) -> Outcome:
 
 
 def shut_down(call: Call, action: ShutDownVm) -> Outcome:
+    """Press its power button. What comes of that is up to its system."""
     with call.on(action.name) as (_, domain):
         if domain is None or not active(domain):
             return ABSENT

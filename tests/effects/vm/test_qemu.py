@@ -17,6 +17,7 @@ from corolistener.core.actions import MigrateVm, Reason, ShutDownVm
 from corolistener.core.capacity import Vm
 from corolistener.core.events import CopyChanged, Event, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.messages import VmState
+from corolistener.effects.vm import hypervisor
 from corolistener.ids import NodeId
 
 from .stages import RUNNING, SUSPENDED, UNTIL, Qemu, clean, eventually, opened
@@ -122,6 +123,27 @@ def test_libvirtd_stands_still(qemu: Qemu) -> None:
             assert kinds(qemu.told.events) == [Listed, HypervisorLost, Listed]
             assert (await qemu.suspend(vm)).result is Result.DONE
             await qemu.see(vm, SUSPENDED, 1)
+
+    asyncio.run(story())
+
+
+def test_many_calls_are_under_way_when_libvirtd_stands_still(qemu: Qemu) -> None:
+    """On one connection they would take the process with them (libvirt 9.0)."""
+
+    async def story() -> None:
+        async with opened(qemu):
+            vms = [await running(qemu, "web"), *(qemu.vm(f"not{number}") for number in range(20))]
+            qemu.libvirtd.pause()
+            try:
+                asked = [asyncio.create_task(qemu.suspend(vm)) for vm in vms]
+                await eventually(lambda: not qemu.told.known)
+                assert {each.result for each in await asyncio.gather(*asked)} == {Result.FAILED}
+            finally:
+                qemu.libvirtd.resume()
+            await eventually(lambda: qemu.told.known)
+            await qemu.see(vms[0], SUSPENDED, 1)  # what was asked is done, though nobody waits for it any more
+            assert (await qemu.resume(vms[0])).result is Result.DONE
+            await executes(qemu, vms[0])
 
     asyncio.run(story())
 
@@ -261,6 +283,13 @@ def test_ten_are_suspended_at_once(qemu: Qemu, capsys: pytest.CaptureFixture[str
                     print(f"\nten suspends at once: median {statistics.median(took):.1f} ms, last {max(took):.1f} ms")
                 for vm in vms:
                     assert (await qemu.resume(vm)).result is Result.DONE
+            alone: list[float] = []
+            for vm in vms:
+                begun = time.monotonic()
+                await qemu.suspend(vm)
+                alone.append((time.monotonic() - begun) * 1000)
+            with capsys.disabled():
+                print(f"one after another: median {statistics.median(alone):.1f} ms, longest {max(alone):.1f} ms")
 
     asyncio.run(story())
 
@@ -305,6 +334,45 @@ def test_why_a_vm_does_not_start(pair: tuple[Qemu, Qemu]) -> None:
             outcome = await one.start(gone)
             assert outcome.result is Result.FAILED
             assert f"{gone.name}.img" in outcome.why
+
+    asyncio.run(story())
+
+
+def test_a_saved_memory_is_not_taken_up_again(qemu: Qemu) -> None:
+    """The VM may have run elsewhere since."""
+
+    async def story() -> None:
+        async with opened(qemu):
+            vm = await running(qemu, "web")
+            qemu.domain(vm).managedSave()
+            await qemu.see(vm, None)
+            assert qemu.told.ended[vm.name] is True
+            try:
+                outcome = await qemu.start(vm, 2)
+                assert outcome.result is Result.FAILED
+                assert "its memory was saved here" in outcome.why
+                await qemu.stop(vm, Reason.MOVED)
+                assert qemu.domain(vm).hasManagedSaveImage(), "and it is not thrown away either"
+            finally:
+                qemu.domain(vm).managedSaveRemove()
+            assert (await qemu.start(vm, 2)).result is Result.DONE
+
+    asyncio.run(story())
+
+
+def test_a_change_that_libvirt_does_not_tell(qemu: Qemu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hypervisor, "REFRESH_S", 0.2)
+
+    async def story() -> None:
+        async with opened(qemu):
+            vm = await running(qemu, "web")
+            before = qemu.told.copies[vm.name].vm.definition
+            flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM
+            qemu.domain(vm).setMemoryFlags(32768, flags)
+            await eventually(lambda: qemu.told.copies[vm.name].vm.definition != before)
+            text = qemu.told.texts[vm.name, qemu.told.copies[vm.name].vm.definition]
+            assert b'<memory unit="KiB">32768</memory>' in text
+            assert qemu.told.copies[vm.name].vm.memory_kib == 16384, "what it has until it is started again"
 
     asyncio.run(story())
 
@@ -384,6 +452,9 @@ def test_a_vm_that_arrives_is_not_suspended_but_refused(pair: tuple[Qemu, Qemu])
         one, two = pair
         async with opened(one), opened(two):
             vm, task = await under_way(one, two)
+            outcome = await two.resume(vm)
+            assert outcome.result is Result.FAILED
+            assert "arriving" in outcome.why
             outcome = await two.suspend(vm)
             assert (outcome.result, outcome.facts) == (Result.DONE, (("incoming", "destroyed"),))
             assert (await task).result is Result.FAILED
