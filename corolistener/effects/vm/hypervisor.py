@@ -145,6 +145,7 @@ class Hypervisor:
         await self._list(lines)
         self._why = ""
         self._told("hypervisor-connected", {"uri": self._settings.uri, "kind": lines.kind, "vms": len(self._sights)})
+        await within(LOOK_S, lines.warm)
         while True:
             await self._measure(lines)
             await asyncio.sleep(REFRESH_S)

@@ -23,6 +23,7 @@ from corolistener.effects.detached import detached
 
 KEEPALIVE_S, KEEPALIVES = 1, 4
 """A libvirtd that is silent for so many seconds, and one more, is lost."""
+LINES_WARM = 8
 LINES_MOST = 32
 """libvirtd has 20 workers for everybody: more calls than that wait there instead of here."""
 ALONE = "TEST"
@@ -125,6 +126,12 @@ class Lines:
             yield connection
         finally:
             self._give(connection)
+
+    def warm(self) -> None:
+        """Have some lines open before they are needed: to open ten costs more than ten suspends. Raises as `line`."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(LINES_WARM):
+                stack.enter_context(self.line())
 
     def _take(self) -> Connection:
         with self._changed:
