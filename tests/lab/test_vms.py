@@ -12,6 +12,8 @@ from lab.vm_stories import Vms, vms
 from lab.waiting import stays, wait_for
 
 NO_AGENT = {"agent": None}
+PATIENT = {"restart_ms": 60_000, "watchdog_timeout_ms": 90_000}
+"""For stories in which a daemon is back in time, on a machine where that may take its time."""
 TRUSTING = {"agent": None, "proofs": ["farewell", "suspend", "operator"]}
 
 
@@ -167,7 +169,7 @@ def test_everything_loses_power_and_comes_back(order: tuple[int, ...]) -> None:
 
 
 def test_daemons_restarted_in_turn_and_no_vm_notices() -> None:
-    with vms() as made:
+    with vms(fencing=PATIENT) as made:
         for name, node in zip(("web", "db", "mail"), made.cluster.nodes, strict=True):
             made.start(name, node)
         before = {name: made.witness.starts(name) for name in ("web", "db", "mail")}
@@ -186,7 +188,7 @@ def test_daemons_restarted_in_turn_and_no_vm_notices() -> None:
 
 def test_only_corosync_is_restarted_on_a_node_with_vms() -> None:
     """Its daemon is bound to it and restarted as well. The VM goes on, though it may be suspended for a moment."""
-    with vms() as made:
+    with vms(fencing=PATIENT) as made:
         n3 = made.node(3)
         made.start("web", n3)
         starts = made.witness.starts("web")

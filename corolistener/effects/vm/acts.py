@@ -84,6 +84,9 @@ def start(call: Call, action: StartVm, text: Text) -> Outcome:
         domain = _defined(call, connection, domain, action, text)
         if why := call.guard(domain, True):
             raise EffectError("StartVm", f"it would not be ours: {why}")
+        if domain.hasManagedSaveImage():
+            # It would go on from there, wherever its disks have been since.
+            raise EffectError("StartVm", "its memory was saved here: virsh managedsave-remove, or start it by hand")
         if domain.autostart():
             domain.setAutostart(0)
         call.step("StartVm")
@@ -120,11 +123,13 @@ def _create(call: Call, domain: Domain) -> None:
 
 def _mark(domain: Domain, generation: int) -> None:
     """On the living copy alone: it goes with the copy, and whoever starts another one by hand does not inherit it."""
-    element = texts.copy_element(generation)
+    definition = texts.digest(texts.canonical(domain.XMLDesc(DEFINITION))) if domain.isPersistent() else ""
+    element = texts.copy_element(generation, definition)
     domain.setMetadata(ELEMENT, element, texts.COPY_KEY, texts.COPY, LIVE)
 
 
 def mark(call: Call, action: MarkVm) -> Outcome:
+    """Write a generation on the copy that is here."""
     with call.on(action.name) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("MarkVm", "there is no copy of it here")
@@ -133,14 +138,17 @@ def mark(call: Call, action: MarkVm) -> Outcome:
 
 
 def resume(call: Call, action: ResumeVm) -> Outcome:
+    """Let it run; a copy that is just arriving runs when it is there, and not before."""
     with call.on(action.name) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("ResumeVm", "there is no copy of it here")
-        state, _ = domain.state()
+        state, reason = domain.state()
         if state != libvirt.VIR_DOMAIN_PAUSED:
             if state == libvirt.VIR_DOMAIN_CRASHED:
                 raise EffectError("ResumeVm", "its system has crashed")
             return Outcome(Result.DONE, facts=(("running", "yes"),))
+        if _incoming(domain, reason):
+            raise EffectError("ResumeVm", "it is just arriving from another node")
         call.step("ResumeVm")
         domain.resume()
     return DONE
@@ -153,7 +161,7 @@ def suspend(call: Call, name: VmName, starting: bool, migrating: bool) -> Outcom
     """
     with call.lines.line() as connection:
         domain = find(connection, name)
-        if domain is None or not active(domain) or call.guard(domain, False):
+        if domain is None or call.guard(domain, False):
             return ABSENT
         if migrating:
             _abort(domain)
@@ -168,15 +176,15 @@ def suspend(call: Call, name: VmName, starting: bool, migrating: bool) -> Outcom
                     # It would run when the other side has sent everything, and nothing but its end prevents that.
                     domain.destroy()
                     return Outcome(Result.DONE, facts=(("incoming", "destroyed"),))
+                if domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE and domain.state()[0] == state:
+                    return DONE
+                # A migration that fails lets it run again, though it was suspended meanwhile.
                 _abort(domain)
                 time.sleep(SETTLE_S)
                 continue
             if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
                 domain.pMWakeup(0)
             domain.suspend()
-        state, reason = domain.state()
-        if state == libvirt.VIR_DOMAIN_PAUSED and reason not in GOING:
-            return DONE
         raise EffectError("SuspendVm", "it is paused, but may go on by itself: something else is being done to it")
 
 
@@ -244,6 +252,7 @@ def _forget(connection: Connection, name: VmName, outcome: Outcome) -> Outcome:
 
 
 def shut_down(call: Call, action: ShutDownVm) -> Outcome:
+    """Press its power button. What comes of that is up to its system."""
     with call.on(action.name) as (_, domain):
         if domain is None or not active(domain):
             return ABSENT
@@ -258,6 +267,7 @@ def migrate(call: Call, action: MigrateVm, to: Target) -> Outcome:
         if domain is None or not active(domain):
             raise EffectError("MigrateVm", "there is no copy of it here")
         call.step("MigrateVm")
+        _mark(domain, texts.content(domain.XMLDesc(0)).generation)  # its definition may be another one than when it was started
         flags = MIGRATE | (libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else 0)
         if not domain.isPersistent():
             flags &= ~libvirt.VIR_MIGRATE_UNDEFINE_SOURCE

@@ -16,7 +16,7 @@ from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
 from corolistener.effects.vm.acts import Call, Guard, Text
 from corolistener.effects.vm.ends import SHUT_DOWN_S, STOPPED_S, Ends
-from corolistener.effects.vm.lines import Lines
+from corolistener.effects.vm.lines import Fault, Lines, plainly
 from corolistener.effects.vm.settings import VmSettings, target
 from corolistener.errors import EffectError
 from corolistener.ids import VmName
@@ -58,11 +58,12 @@ class Flights:
     async def perform(
         self, action: VmAction, lines: Lines, guard: Guard, text: Text, settings: VmSettings, ends: Ends
     ) -> Outcome:
-        """Carry out an action. Raises EffectError, Away, libvirtError."""
+        """Carry out an action. Raises EffectError, Fault."""
         call = Call(lines, guard)
         match action:
             case StartVm():
-                ends.begin(action.vm.name)
+                if not self.stray(action.vm.name, StopVm):
+                    ends.begin(action.vm.name)
                 return await self._fly(action, call, lambda: acts.start(call, action, text), slow=True)
             case ResumeVm():
                 return await self._fly(action, call, lambda: acts.resume(call, action))
@@ -80,18 +81,26 @@ class Flights:
             case EditVm():
                 return await self._fly(action, call, lambda: acts.edit(call, action), slow=True)
 
-    async def _fly(self, action: VmAction, call: Call, work: Callable[[], Outcome], slow: bool = False) -> Outcome:
-        """Let a thread do it; cancelled, the thread is told and goes on alone.
+    async def _fly(
+        self,
+        action: VmAction,
+        call: Call,
+        work: Callable[[], Outcome],
+        back: Callable[[], None] = lambda: None,
+        slow: bool = False,
+    ) -> Outcome:
+        """Let a thread do it, and call `back` when it has; cancelled, the thread is told and goes on alone.
 
         Of `slow` ones only so many are under way at once, each until it has come back, whoever waits for it.
         """
         if slow:
             await self._slow.acquire()
-        task = asyncio.get_running_loop().create_task(detached(work))
+        task = asyncio.get_running_loop().create_task(detached(plainly(work)))
         name, flight = name_of(action), Flight(action, call, task)
         self._air.setdefault(name, []).append(flight)
 
-        def back(_: object) -> None:
+        def landed(_: object) -> None:
+            back()
             if slow:
                 self._slow.release()
             _heard(task)
@@ -100,7 +109,7 @@ class Flights:
                 del self._air[name]
             self._landed(name)
 
-        task.add_done_callback(back)
+        task.add_done_callback(landed)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -127,16 +136,17 @@ class Flights:
         name = action.name
         for each in self._air.get(name, ()):
             each.call.given_up.set()
-        ends.ask(name)
-        try:
-            while True:
-                risky = self._others(name, call, StartVm, ResumeVm, MigrateVm)
-                outcome = await self._fly(action, call, lambda: acts.stop(call, action))
-                if not risky:
-                    return outcome
-                await asyncio.wait({each.task for each in risky}, timeout=ABORT_S)
-        finally:
-            ends.ask(name, STOPPED_S)
+
+        def stop() -> Outcome:
+            return acts.stop(call, action)
+
+        while True:
+            risky = self._others(name, call, StartVm, ResumeVm, MigrateVm)
+            ends.ask(name)
+            outcome = await self._fly(action, call, stop, lambda: ends.ask(name, STOPPED_S))
+            if not risky:
+                return outcome
+            await asyncio.wait({each.task for each in risky}, timeout=ABORT_S)
 
     async def _migrate(self, action: MigrateVm, call: Call, settings: VmSettings) -> Outcome:
         try:
@@ -149,17 +159,17 @@ class Flights:
         try:
             return await self._fly(action, call, lambda: acts.migrate(call, action, to), slow=True)
         except asyncio.CancelledError:
-            loop.create_task(detached(lambda: acts.abort(call.lines, action.name))).add_done_callback(_heard)
+            loop.create_task(detached(plainly(lambda: acts.abort(call.lines, action.name)))).add_done_callback(_heard)
             raise
         finally:
             watch.cancel()
             self.progress.pop(action.name, None)
 
     async def _follow(self, name: VmName, lines: Lines) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Fault):
             while True:
                 await asyncio.sleep(PROGRESS_S)
-                found = await detached(lambda: acts.progress(lines, name))
+                found = await detached(plainly(lambda: acts.progress(lines, name)))
                 if found is not None:
                     self.progress[name] = found
 

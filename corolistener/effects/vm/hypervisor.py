@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import libvirt
 
@@ -20,10 +21,10 @@ from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
 from corolistener.effects.vm.ends import Ends
 from corolistener.effects.vm.flights import Flights, VmAction
-from corolistener.effects.vm.lines import Away, Domain, Lines, Told, words
+from corolistener.effects.vm.lines import Domain, Fault, Lines, Told, plainly, within, words
 from corolistener.effects.vm.room import Room
 from corolistener.effects.vm.settings import VmSettings
-from corolistener.effects.vm.sight import Sight, find_pools, look, read, survey
+from corolistener.effects.vm.sight import Rules, Sight, find_pools, look, read, survey
 from corolistener.errors import EffectError
 from corolistener.ids import NodeId, VmName
 
@@ -66,6 +67,7 @@ class Hypervisor:
         self._lost = asyncio.Event()
         self._why = "it has not been reached yet"
         self._ends = Ends(lambda: asyncio.get_running_loop().time())
+        self._pools: dict[str, str] = {}
         self._sights: dict[VmName, Sight] = {}
         self._defined: dict[VmName, str] = {}
         self._turns: Counter[VmName] = Counter()
@@ -90,12 +92,17 @@ class Hypervisor:
         self._life += 1
         if self._opened is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(detached(self._opened.close), CLOSE_S)
+                await within(CLOSE_S, self._opened.close)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler({"message": "hypervisor", "exception": error, "task": task})
 
     async def _keep(self) -> None:
         """Connect, tell everything, wait until the connection is lost; again."""
@@ -105,44 +112,58 @@ class Hypervisor:
             self._lost.clear()
             lines = self._opened = Lines(self._settings.uri, self._hear_from(self._life))
             try:
-                await self._connect(lines)
-                pause = AGAIN_S
-                await self._watch(lines)
-            except (Away, libvirt.libvirtError) as error:
-                self._away(words(error))
+                await self._until_lost(self._serve(lines))
+            except Fault as error:
+                if not self._lost.is_set():
+                    self._away(words(error))
             except TimeoutError:
                 self._away("it does not answer")
+            pause = AGAIN_S if self._listed else min(2 * pause, AGAIN_MOST_S)
             self._drop(lines)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, AGAIN_MOST_S)
 
-    async def _connect(self, lines: Lines) -> None:
-        await detached(lines.connect)
+    async def _until_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` gives. Raises Fault when the connection is lost first."""
+        loop = asyncio.get_running_loop()
+        done, lost = loop.create_task(work), loop.create_task(self._lost.wait())
+        done.add_done_callback(_silent)
+        try:
+            await asyncio.wait({done, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if done.done():
+                return done.result()
+            raise Fault(f"the hypervisor does not answer: {self._why}")
+        finally:
+            done.cancel()
+            lost.cancel()
+
+    async def _serve(self, lines: Lines) -> None:
+        """Connect, tell everything, and from then on what libvirt has no news of, now and then."""
+        await detached(plainly(lines.connect))
         self._lines = lines
         self._ends.forget()
         self._stale.clear()
         await self._list(lines)
         self._why = ""
         self._told("hypervisor-connected", {"uri": self._settings.uri, "kind": lines.kind, "vms": len(self._sights)})
-
-    async def _watch(self, lines: Lines) -> None:
-        """Until the connection is lost: capacity now and then, and what libvirt has no news of."""
+        await within(LOOK_S, lines.warm)
         while True:
             await self._measure(lines)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), REFRESH_S)
-            if self._lost.is_set():
-                raise Away(self._why or "the connection ended")
+            await asyncio.sleep(REFRESH_S)
             for name in [name for name, sight in self._sights.items() if sight.id >= 0]:
                 self._look_at(name)
 
-    async def _measure(self, lines: Lines) -> None:
-        pools = await self._in_time(lambda: find_pools(lines, self._settings.shared_storage), LOOK_S)
-        if pools != lines.pools:
-            lines.pools = pools
+    async def _find_pools(self, lines: Lines) -> frozenset[str]:
+        """The declared pools that are active. A path is remembered: a pool that is gone does not make its disks local."""
+        paths, active = await within(LOOK_S, lambda: find_pools(lines, self._settings.shared_storage))
+        known, self._pools = self._pools, {**self._pools, **paths}
+        if known != self._pools:
             for name in self._sights:
                 self._look_at(name)
-        if (capacity := await self._room.measure(lines)) is not None:
+        return active
+
+    async def _measure(self, lines: Lines) -> None:
+        active = await self._find_pools(lines)
+        if (capacity := await self._room.measure(lines, active)) is not None:
             self.on_capacity(capacity)
 
     def _away(self, why: str) -> None:
@@ -176,9 +197,8 @@ class Hypervisor:
         name = VmName(news.name)
         match news.kind:
             case "closed":
-                self._away(
-                    "the connection ended" if news.detail != libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE else "it is silent"
-                )
+                silent = news.detail == libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE
+                self._away("it is silent" if silent else "the connection ended")
                 self._lost.set()
                 return
             case "pool":
@@ -192,23 +212,21 @@ class Hypervisor:
         self._look_at(name)
 
     async def _remeasure(self, lines: Lines) -> None:
-        with contextlib.suppress(Away, libvirt.libvirtError, TimeoutError):
+        with contextlib.suppress(Fault, TimeoutError):
             await self._measure(lines)
-
-    async def _in_time(self, work: Callable[[], T], limit_s: float) -> T:
-        return await asyncio.wait_for(detached(work), limit_s)
 
     # -- what there is
 
     async def _list(self, lines: Lines) -> None:
         """Tell every copy; what an action has changed meanwhile is looked at again."""
-        declared, me = self._settings.shared_storage, self._me
-        lines.pools = await self._in_time(lambda: find_pools(lines, declared), LOOK_S)
-        while True:
+        await self._find_pools(lines)
+        turns = dict(self._turns)
+        sights = await within(LIST_S, lambda: survey(lines, self._rules))
+        while changed := sorted(name for name, turn in self._turns.items() if turn != turns.get(name, 0)):
             turns = dict(self._turns)
-            sights = await self._in_time(lambda: survey(lines, self._settings, me), LIST_S)
-            if turns == dict(self._turns):
-                break
+            for name in changed:
+                sight = await within(LOOK_S, partial(look, lines, self._rules, name))
+                sights.pop(name, None) if sight is None else sights.update({name: sight})
         for name, sight in sights.items():
             self._notice(name, sight, self._sights.get(name))
         self._sights = sights
@@ -233,12 +251,12 @@ class Hypervisor:
                 async with self._looks:
                     self._stale.discard(name)
                     turn = self._turns[name]
-                    sight = await self._in_time(lambda: look(lines, self._settings, self._me, name), LOOK_S)
+                    sight = await within(LOOK_S, partial(look, lines, self._rules, name))
                 if life == self._life and turn == self._turns[name]:
                     self._tell(name, sight)
                 else:
                     self._stale.add(name)
-        except (Away, libvirt.libvirtError, TimeoutError) as error:
+        except (Fault, TimeoutError) as error:
             if life == self._life:
                 self._away(words(error) if str(error) else "it does not answer")
                 self._lost.set()  # what cannot be read is not known: begin again
@@ -260,7 +278,7 @@ class Hypervisor:
                 self._observe(CopyChanged(name, None, by_user=True))
             self._define(sight)
             self._observe(CopyChanged(name, self._careful(sight.copied)))
-        elif had is not None or sight is None or not sight.why or self._turns[name]:
+        elif had is not None or by_user is not None or self._turns[name]:
             taken = had is not None and sight is not None and sight.id >= 0  # it runs on, but is not ours any more
             self._observe(CopyChanged(name, None, by_user=bool(by_user) or taken))
 
@@ -272,9 +290,10 @@ class Hypervisor:
 
     def _define(self, sight: Sight) -> None:
         """The definition comes before the copy that names it."""
-        if self._defined.get(sight.name) != sight.definition:
-            self._defined[sight.name] = sight.definition
-            self._observe(Defined(sight.name, sight.definition, sight.text))
+        definition = sight.copied.vm.definition if sight.copied is not None else ""
+        if sight.text and self._defined.get(sight.name) != definition:
+            self._defined[sight.name] = definition
+            self._observe(Defined(sight.name, definition, sight.text))
 
     def _notice(self, name: VmName, sight: Sight | None, was: Sight | None) -> None:
         """What an administrator shall know of a VM, once."""
@@ -289,8 +308,8 @@ class Hypervisor:
             self._spawn(self._stop_autostart(lines, name))
 
     async def _stop_autostart(self, lines: Lines, name: VmName) -> None:
-        with contextlib.suppress(Away, libvirt.libvirtError, TimeoutError):  # it is tried again when the VM is looked at again
-            await self._in_time(lambda: acts.stop_autostart(lines, name), LOOK_S)
+        with contextlib.suppress(Fault, TimeoutError):  # it is tried again when the VM is looked at again
+            await within(LOOK_S, lambda: acts.stop_autostart(lines, name))
 
     def unmanaged(self) -> tuple[tuple[VmName, str], ...]:
         """The VMs that libvirt knows and that are not ours, and why."""
@@ -300,18 +319,23 @@ class Hypervisor:
         """The VMs that leave, with the bytes that are there and those that are left (0, 0: not known yet)."""
         return dict(self._flights.progress)
 
+    @property
+    def _rules(self) -> Rules:
+        return Rules(self._settings, self._me, self._pools)
+
     # -- what is done
 
     async def perform(self, action: VmAction) -> Outcome:
         """Carry out one action of a lane `vm:NAME`; raises EffectError with libvirt's words. Cancelled, nobody waits for it any
         more: no further step is taken, but a call that hangs in libvirt may still have its effect."""
-        lines = self._lines
+        lines, kind = self._lines, type(action).__name__
         if lines is None:
-            raise EffectError(type(action).__name__, f"the hypervisor does not answer: {self._why}")
+            raise EffectError(kind, f"the hypervisor does not answer: {self._why}")
+        flight = self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
         try:
-            return await self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
-        except (Away, libvirt.libvirtError) as error:
-            raise EffectError(type(action).__name__, words(error)) from error
+            return await self._until_lost(flight)
+        except Fault as error:
+            raise EffectError(kind, str(error)) from error
 
     def _guard(self, lines: Lines) -> Callable[[Domain, bool], str]:
         """Whether a domain is ours; called in threads."""
@@ -320,7 +344,7 @@ class Hypervisor:
             name = VmName(domain.name())
             known = self._sights.get(name)
             if known is None or anew or known.uuid != domain.UUIDString():
-                known = read(domain, lines, self._settings, self._me, name)
+                known = read(domain, self._rules, name)
             return known.why
 
         return why
@@ -331,6 +355,7 @@ class Hypervisor:
         self._look_at(name)
 
 
-def _silent(task: "asyncio.Task[None]") -> None:
+def _silent(task: "asyncio.Task[T]") -> None:
+    """Whoever waits has its error; nobody shall be told that nobody did."""
     if not task.cancelled():
         task.exception()

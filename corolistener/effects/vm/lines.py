@@ -1,34 +1,42 @@
 """Connections to one libvirtd, and what it tells of its own accord.
 
-libvirt's calls block, so each runs in a thread (effects/detached). libvirtd works on five requests of one client at a time:
-calls that hang would keep others waiting in its queue, so another connection is opened before one is full.
+libvirt's calls block, so each runs in a thread (effects/detached), and on a connection that no other thread uses: with two
+calls under way on one connection to a libvirtd that stands still, libvirt 9.0 takes the process with it, as it does when a
+connection is closed under a call. So one connection hears, and calls nothing before its end; each of the others carries one
+call at a time. libvirtd answers five calls of one client at once anyway.
 
 What libvirt tells comes in its event loop, one daemon thread for the whole process, which also sends the keepalives that
 find a libvirtd that stands still. Nothing but copying and handing over happens in there.
 """
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 
-KEEPALIVE_S, KEEPALIVES = 1, 4
-"""A libvirtd that is silent for so many seconds, and one more, has no connection any more."""
-CALLS_MOST = 4
-LINES_MOST = 16
-ALONE = "TEST"
-"""libvirt's test hypervisor: its VMs live in the connection."""
+from corolistener.effects.detached import detached
 
+KEEPALIVE_S, KEEPALIVES = 1, 4
+"""A libvirtd that is silent for so many seconds, and one more, is lost."""
+LINES_WARM = 8
+LINES_MOST = 32
+"""libvirtd has 20 workers for everybody: more calls than that wait there instead of here."""
+ALONE = "TEST"
+"""libvirt's test hypervisor: its VMs live in this process, in one connection that any thread may use."""
+EVENTS = ("METADATA_CHANGE", "DEVICE_ADDED", "DEVICE_REMOVED")
+
+T = TypeVar("T")
 Domain = Any
 Connection = Any
 
 
-class Away(Exception):
-    """libvirt does not answer, or not any more; str() is one line."""
+class Fault(Exception):
+    """libvirt does not do what it was asked, or does not answer; str() is its words in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,140 +53,167 @@ Hear = Callable[[Told], None]
 """Called in libvirt's thread."""
 
 
-def words(error: BaseException) -> str:
+def words(error: Exception) -> str:
     """libvirt's own words in one line."""
     text = (error.get_error_message() if isinstance(error, libvirt.libvirtError) else None) or str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
-def code(error: BaseException) -> int:
+def code(error: Exception) -> int:
     """libvirt's number of an error, 0 where it is none of its."""
-    return (error.get_error_code() or 0) if isinstance(error, libvirt.libvirtError) else 0
+    return int(error.get_error_code() or 0) if isinstance(error, libvirt.libvirtError) else 0
+
+
+def plainly(work: Callable[[], T]) -> Callable[[], T]:
+    """`work` with a Fault instead of libvirt's error.
+
+    That one would carry its frames, and in them domains whose last reference may end a connection, out of the thread: the
+    end of a connection is a call that may hang.
+    """
+
+    def plain() -> T:
+        try:
+            return work()
+        except libvirt.libvirtError as error:
+            why = words(error)
+        raise Fault(why)
+
+    return plain
+
+
+async def within(limit_s: float, work: Callable[[], T]) -> T:
+    """What `work` gives, in a thread. Raises Fault, and TimeoutError when it takes longer; it goes on then."""
+    async with asyncio.timeout(limit_s):  # not wait_for: that one may swallow a cancellation
+        return await detached(plainly(work))
 
 
 class Lines:
-    """One life of the connection to `uri`: as long as the first of its lines stands, which also hears.
-
-    Everything here blocks but `ready`; `line` may be used by many threads.
-    """
+    """One life of the connection to `uri`: as long as the line that hears stands. Everything here blocks."""
 
     def __init__(self, uri: str, hear: Hear) -> None:
         self._uri, self._hear = uri, hear
-        self._lock = threading.Lock()
-        self._busy: dict[Connection, int] = {}
-        self._opening = 0
+        self._changed = threading.Condition()
+        self._idle: list[Connection] = []
+        self._count = 0
         self._closed = False
-        self._first: Connection = None
-        self._ears: list[Callable[[], object]] = []
+        self._ear: Connection = None
+        self._ends: list[Callable[[], object]] = []
         self.kind = ""
-        self.pools: dict[str, str] = {}
-        """Paths of the declared pools that are active, by their declared names; whoever looks them up writes here."""
 
     def connect(self) -> None:
-        """Open the first line and listen on it. Raises Away."""
+        """Open the line that hears. Raises libvirtError, Fault."""
         _run_event_loop()
-        try:
-            first = _open(self._uri)
-            self.kind = str(first.getType())
-            self._listen(first)
-        except libvirt.libvirtError as error:
-            raise Away(words(error)) from error
-        with self._lock:
-            self._first = first
-            self._busy[first] = 0
+        ear = libvirt.open(self._uri)
+        with contextlib.suppress(libvirt.libvirtError):  # a hypervisor without a daemon has nothing to keep alive
+            ear.setKeepAlive(KEEPALIVE_S, KEEPALIVES)
+        self.kind = str(ear.getType())
+        ends = listen(ear, self._hear)
+        with self._changed:
+            self._ear, self._ends = ear, ends
             late = self._closed
         if late:
             self.close()
-            raise Away("closed")
-
-    def _listen(self, connection: Connection) -> None:
-        hear = self._hear
-
-        def lifecycle(_c: object, domain: Domain, event: int, detail: int, _o: object) -> None:
-            hear(Told("lifecycle", domain.name(), event, detail))
-
-        def changed(_c: object, domain: Domain, *_: object) -> None:
-            hear(Told("changed", domain.name()))
-
-        def pool(_c: object, found: Any, event: int, detail: int, _o: object) -> None:
-            hear(Told("pool", found.name(), event, detail))
-
-        def closed(_c: object, reason: int, _o: object) -> None:
-            hear(Told("closed", detail=reason))
-
-        handle = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None)
-        self._ears.append(partial(connection.domainEventDeregisterAny, handle))
-        for number in ("METADATA_CHANGE", "DEVICE_ADDED", "DEVICE_REMOVED", "MIGRATION_ITERATION"):
-            with contextlib.suppress(libvirt.libvirtError):  # not every hypervisor tells everything
-                which = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{number}")
-                other = connection.domainEventRegisterAny(None, which, changed, None)
-                self._ears.append(partial(connection.domainEventDeregisterAny, other))
-        with contextlib.suppress(libvirt.libvirtError):
-            watched = connection.storagePoolEventRegisterAny(None, libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, pool, None)
-            self._ears.append(partial(connection.storagePoolEventDeregisterAny, watched))
-        with contextlib.suppress(libvirt.libvirtError):
-            connection.registerCloseCallback(closed, None)
-            self._ears.append(connection.unregisterCloseCallback)
+            raise Fault("closed")
 
     @contextlib.contextmanager
     def line(self) -> Iterator[Connection]:
-        """A connection for a few calls. Raises Away."""
-        connection = self._pick()
+        """A connection for this thread alone, for a few calls. Raises libvirtError, Fault."""
+        if self.kind == ALONE:
+            yield self._ear
+            return
+        connection = self._take()
         try:
             yield connection
         finally:
-            with self._lock:
-                if connection in self._busy:
-                    self._busy[connection] -= 1
+            self._give(connection)
 
-    def _pick(self) -> Connection:
-        with self._lock:
-            if self._closed or self._first is None:
-                raise Away("the connection is closed")
-            for dead in [each for each in self._busy if each is not self._first and not each.isAlive()]:
-                del self._busy[dead]
-            best = min(self._busy, key=lambda each: self._busy[each])
-            full = self._busy[best] >= CALLS_MOST and self.kind != ALONE
-            if not full or len(self._busy) + self._opening >= LINES_MOST:
-                self._busy[best] += 1
-                return best
-            self._opening += 1
+    def warm(self) -> None:
+        """Have some lines open before they are needed: to open ten costs more than ten suspends. Raises as `line`."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(LINES_WARM):
+                stack.enter_context(self.line())
+
+    def _take(self) -> Connection:
+        with self._changed:
+            while True:
+                if self._closed or self._ear is None:
+                    raise Fault("the connection is closed")
+                while self._idle:
+                    connection = self._idle.pop()
+                    if connection.isAlive():
+                        return connection
+                    self._count -= 1
+                if self._count < LINES_MOST:
+                    self._count += 1
+                    break
+                self._changed.wait()
         try:
-            return self._another()
-        except libvirt.libvirtError as error:
-            raise Away(words(error)) from error
-        finally:
-            with self._lock:
-                self._opening -= 1
+            return libvirt.open(self._uri)
+        except libvirt.libvirtError:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify()
+            raise
 
-    def _another(self) -> Connection:
-        connection = _open(self._uri)
-        with self._lock:
-            if not self._closed:
-                self._busy[connection] = 1
-                return connection
-        connection.close()
-        raise Away("the connection is closed")
+    def _give(self, connection: Connection) -> None:
+        with self._changed:
+            closed = self._closed
+            if not closed:
+                self._idle.append(connection)
+                self._changed.notify()
+        if closed:
+            _end(connection)
 
     def close(self) -> None:
-        """End all connections; every call under way ends with an error."""
-        with self._lock:
+        """End all connections; those under a call end with it. It may hang as long as libvirtd does."""
+        with self._changed:
             self._closed = True
-            connections, self._busy, self._first = list(self._busy), {}, None
-            ears, self._ears = self._ears, []
-        for each in ears:
+            idle, self._idle = self._idle, []
+            ear, self._ear = self._ear, None
+            ends, self._ends = self._ends, []
+            self._changed.notify_all()
+        for each in ends:
             with contextlib.suppress(libvirt.libvirtError):
                 each()
-        for connection in connections:
-            with contextlib.suppress(libvirt.libvirtError):
-                connection.close()
+        for connection in (ear, *idle):
+            if connection is not None:
+                _end(connection)
 
 
-def _open(uri: str) -> Connection:
-    connection = libvirt.open(uri)
-    with contextlib.suppress(libvirt.libvirtError):  # a hypervisor without a daemon has nothing to keep alive
-        connection.setKeepAlive(KEEPALIVE_S, KEEPALIVES)
-    return connection
+def _end(connection: Connection) -> None:
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()
+
+
+def listen(connection: Connection, hear: Hear) -> list[Callable[[], object]]:
+    """Hear what libvirt tells; the calls that end it, without which the connection would never end."""
+
+    def lifecycle(_c: object, domain: Domain, event: int, detail: int, _o: object) -> None:
+        hear(Told("lifecycle", domain.name(), event, detail))
+
+    def changed(_c: object, domain: Domain, *_: object) -> None:
+        hear(Told("changed", domain.name()))
+
+    def pooled(_c: object, pool: Any, event: int, detail: int, _o: object) -> None:
+        hear(Told("pool", pool.name(), event, detail))
+
+    def closed(_c: object, reason: int, _o: object) -> None:
+        hear(Told("closed", detail=reason))
+
+    number = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None)
+    ends: list[Callable[[], object]] = [partial(connection.domainEventDeregisterAny, number)]
+    for name in EVENTS:
+        with contextlib.suppress(libvirt.libvirtError):  # not every hypervisor tells everything
+            kind = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}")
+            number = connection.domainEventRegisterAny(None, kind, changed, None)
+            ends.append(partial(connection.domainEventDeregisterAny, number))
+    with contextlib.suppress(libvirt.libvirtError):
+        number = connection.storagePoolEventRegisterAny(None, libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, pooled, None)
+        ends.append(partial(connection.storagePoolEventDeregisterAny, number))
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.registerCloseCallback(closed, None)
+        ends.append(connection.unregisterCloseCallback)
+    return ends
 
 
 _once = threading.Lock()

@@ -4,12 +4,12 @@ import asyncio
 
 from corolistener.core.capacity import Capacity
 from corolistener.effects.detached import detached
-from corolistener.effects.vm.lines import Lines
+from corolistener.effects.vm.lines import Lines, within
 from corolistener.effects.vm.settings import VmSettings
 from corolistener.effects.vm.storages import reached
 from corolistener.ids import NodeId
 
-PROBE_S = 3.0
+ASK_S, PROBE_S = 15.0, 3.0
 
 
 class Room:
@@ -24,17 +24,17 @@ class Room:
         """What was told does not hold any more."""
         self._told = None
 
-    async def measure(self, lines: Lines) -> Capacity | None:
-        """The capacity, if it is another one than the last. Raises Away, libvirtError, TimeoutError."""
+    async def measure(self, lines: Lines, pools: frozenset[str]) -> Capacity | None:
+        """The capacity, if it is another one than the last; `pools` are the active ones. Raises Fault, TimeoutError."""
 
         def ask() -> tuple[int, int]:
             with lines.line() as connection:
                 info = connection.getInfo()
             return int(info[1]) * 1024, int(info[2])
 
-        memory_kib, cpus = await asyncio.wait_for(detached(ask), PROBE_S * 5)
+        memory_kib, cpus = await within(ASK_S, ask)
         declared = self._settings.shared_storage
-        found = await asyncio.gather(*(self._probe(each, lines.pools) for each in declared))
+        found = await asyncio.gather(*(self._probe(each, pools) for each in declared))
         capacity = Capacity(
             node=self._me,
             memory_kib=memory_kib,
@@ -48,7 +48,7 @@ class Room:
         self._told = capacity
         return capacity
 
-    async def _probe(self, storage: str, pools: dict[str, str]) -> bool:
+    async def _probe(self, storage: str, pools: frozenset[str]) -> bool:
         probe = self._probes.get(storage)
         if probe is None:
             probe = asyncio.get_running_loop().create_task(detached(lambda: reached(storage, pools)))

@@ -1,6 +1,7 @@
 """What libvirt says of a VM, read in one go. Everything here blocks: it runs in a thread."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -10,7 +11,7 @@ from corolistener.core.capacity import Vm
 from corolistener.core.events import Copied
 from corolistener.core.messages import VmState
 from corolistener.core.wishes import Wishes
-from corolistener.effects.vm.lines import Away, Connection, Domain, Lines, code
+from corolistener.effects.vm.lines import Connection, Domain, Fault, Lines, code
 from corolistener.effects.vm.settings import Manage, VmSettings
 from corolistener.effects.vm.storages import POOL, storage_of
 from corolistener.effects.vm.texts import Content, canonical, content, digest
@@ -23,10 +24,20 @@ STILL = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED)
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What makes a VM ours. `pools`: the paths of declared pools."""
+
+    settings: VmSettings
+    me: NodeId
+    pools: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """A VM that libvirt knows. `why` says why it is not ours, "" where it is; `copied` is its copy, None where there is none.
 
-    `id` is libvirt's number of the copy, another one after every start.
+    `id` is libvirt's number of the copy, another one after every start. `text` is its definition, empty where it is not defined
+    here: a copy that was started without that, or is just arriving.
     """
 
     name: VmName
@@ -35,14 +46,8 @@ class Sight:
     why: str
     copied: Copied | None
     text: bytes
-    wishes: Wishes
-    persistent: bool
     autostart: bool
     mistakes: tuple[str, ...] = ()
-
-    @property
-    def definition(self) -> str:
-        return digest(self.text)
 
 
 def find(connection: Connection, name: VmName) -> Domain | None:
@@ -55,7 +60,7 @@ def find(connection: Connection, name: VmName) -> Domain | None:
         raise
 
 
-def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight | None:
+def look(lines: Lines, rules: Rules, name: VmName) -> Sight | None:
     """One VM as it is; None: libvirt knows none of that name."""
     with lines.line() as connection:
         for _ in range(LOOKS_MOST):
@@ -63,7 +68,7 @@ def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight 
             if domain is None:
                 return None
             try:
-                sight = read(domain, lines, settings, me, name)
+                sight = read(domain, rules, name)
             except libvirt.libvirtError as error:
                 if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
                     continue  # it went while we looked
@@ -71,27 +76,30 @@ def look(lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight 
             after = find(connection, name)
             if after is not None and (max(after.ID(), -1), after.UUIDString()) == (sight.id, sight.uuid):
                 return sight
-        raise Away(f"{name} never stands still")
+        raise Fault(f"{name} never stands still")
 
 
-def survey(lines: Lines, settings: VmSettings, me: NodeId) -> dict[VmName, Sight]:
+def survey(lines: Lines, rules: Rules) -> dict[VmName, Sight]:
     """Every VM that libvirt knows."""
     with lines.line() as connection:
         names = sorted(VmName(domain.name()) for domain in connection.listAllDomains())
-    found = ((name, look(lines, settings, me, name)) for name in names)
+    found = ((name, look(lines, rules, name)) for name in names)
     return {name: sight for name, sight in found if sight is not None}
 
 
-def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: VmName) -> Sight:
+def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
     """A domain as it is, if it stands still meanwhile."""
     number, active = max(domain.ID(), -1), domain.isActive()
     now, secure = domain.XMLDesc(0), domain.XMLDesc(DEFINITION)
     state, _ = domain.state()
+    text = b""
     try:
-        live, written, text = content(now), content(secure), canonical(secure)
-        vm, why = judge(name, written, live, settings, me, lines.pools, digest(text))
+        live, written = content(now), content(secure)
+        if domain.isPersistent():
+            text = canonical(secure)
+        vm, why = judge(name, written, live, rules, digest(text) if text else live.definition)
     except (ElementTree.ParseError, ValueError) as error:
-        live, written, text = Content(""), Content(domain.UUIDString()), b""
+        live, written = Content(""), Content(domain.UUIDString())
         vm, why = Vm(name, 0), f"its definition cannot be read: {error}"
     runs = VmState.SUSPENDED if state in STILL else VmState.RUNNING
     autostart = False
@@ -104,24 +112,20 @@ def read(domain: Domain, lines: Lines, settings: VmSettings, me: NodeId, name: V
         why=why,
         copied=Copied(vm, runs, live.generation) if active and not why else None,
         text=text,
-        wishes=written.wishes,
-        persistent=bool(domain.isPersistent()),
         autostart=autostart,
         mistakes=written.mistakes,
     )
 
 
-def judge(
-    name: VmName, written: Content, live: Content, settings: VmSettings, me: NodeId, pools: dict[str, str], definition: str
-) -> tuple[Vm, str]:
+def judge(name: VmName, written: Content, live: Content, rules: Rules, definition: str) -> tuple[Vm, str]:
     """The VM as the planner shall see it, and why it is not ours ("" where it is)."""
     wishes = written.wishes
     disks = tuple(dict.fromkeys((*written.disks, *live.disks)))
-    lies = {disk: storage_of(disk, settings.shared_storage, pools) for disk in disks}
+    lies = {disk: storage_of(disk, rules.settings.shared_storage, rules.pools) for disk in disks}
     local = next((str(disk) for disk, storage in lies.items() if storage is None), "") or written.bound or live.bound
     nodes = wishes.nodes or None
     if local:
-        nodes = frozenset({me}) & (nodes if nodes is not None else frozenset({me}))
+        nodes = frozenset({rules.me}) & (nodes if nodes is not None else frozenset({rules.me}))
     vm = Vm(
         name=name,
         memory_kib=live.memory_kib,
@@ -134,7 +138,7 @@ def judge(
         nodes=nodes,
         definition=definition,
     )
-    return vm, _unmanaged(wishes, local, settings.manage)
+    return vm, _unmanaged(wishes, local, rules.settings.manage)
 
 
 def _unmanaged(wishes: Wishes, local: str, manage: Manage) -> str:
@@ -149,19 +153,21 @@ def _unmanaged(wishes: Wishes, local: str, manage: Manage) -> str:
             return ""
 
 
-def find_pools(lines: Lines, declared: tuple[str, ...]) -> dict[str, str]:
-    """The declared pools that are active, and their paths ("" for one without)."""
-    found: dict[str, str] = {}
+def find_pools(lines: Lines, declared: tuple[str, ...]) -> tuple[dict[str, str], frozenset[str]]:
+    """The paths of the declared pools that libvirt knows ("" for one without), and those that are active."""
+    paths: dict[str, str] = {}
+    reached = set()
     with lines.line() as connection:
         for storage in declared:
             if not storage.startswith(POOL):
                 continue
-            with contextlib.suppress(libvirt.libvirtError):  # no such pool here: not reached
+            try:
                 pool = connection.storagePoolLookupByName(storage.removeprefix(POOL))
-                if pool.isActive():
-                    found[storage] = _pool_path(pool.XMLDesc(0))
-    return found
-
-
-def _pool_path(xml: str) -> str:
-    return ElementTree.fromstring(xml).findtext("target/path", "")
+            except libvirt.libvirtError as error:
+                if code(error) in (libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_SUPPORT):
+                    continue
+                raise
+            paths[storage] = ElementTree.fromstring(pool.XMLDesc(0)).findtext("target/path", "")
+            if pool.isActive():
+                reached.add(storage)
+    return paths, frozenset(reached)

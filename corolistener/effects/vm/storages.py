@@ -1,7 +1,7 @@
 """Which declared storage a disk lies on, and which of them this node reaches."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 POOL = "pool:"
@@ -43,8 +43,8 @@ def _below(disk: Disk, directory: str) -> bool:
     return path == top or path.startswith(top.rstrip("/") + "/")
 
 
-def reached(storage: str, pools: Mapping[str, str]) -> bool:
-    """Whether this node reaches a declared storage. `pools` has the active ones. It may hang as long as a dead server does."""
+def reached(storage: str, active: Collection[str]) -> bool:
+    """Whether this node reaches a declared storage; `active` has the pools. It may hang as long as a dead server does."""
     if storage.startswith("/"):
         return os.path.isdir(storage)
-    return storage in pools if storage.startswith(POOL) else True
+    return storage in active if storage.startswith(POOL) else True

@@ -16,10 +16,13 @@ from corolistener.effects.vm.storages import Disk
 from corolistener.ids import NodeId
 
 COPY, COPY_KEY = "urn:corolistener:copy:1", "corocopy"
-"""Namespace of `<corocopy:copy generation="7"/>`."""
+"""Namespace of `<corocopy:copy generation="7" definition="…"/>`. A copy that is just arriving from another node is not defined
+yet, and has the definition's name from here."""
 VM, VM_KEY = "urn:corolistener:vm:1", "corovm"
 """Namespace of `<corovm:vm manage="yes" priority="5" start-order="2">`, in which may be any number of `<corovm:together>GROUP`,
 `<corovm:apart>GROUP` and `<corovm:node>ID`; everything may be left out."""
+NUMBER = re.compile("[0-9]{1,18}")
+CONTROLLER = re.compile("<controller .*?</controller>")
 KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "kib": 1, "kb": 1000 / 1024, "m": 1024, "mib": 1024, "mb": 1e6 / 1024}
 KIB |= {"g": 1024**2, "gib": 1024**2, "gb": 1e9 / 1024, "t": 1024**3, "tib": 1024**3, "tb": 1e12 / 1024}
 
@@ -38,6 +41,7 @@ class Content:
     disks: tuple[Disk, ...] = ()
     bound: str = ""
     generation: int = 0
+    definition: str = ""
     wishes: Wishes = field(default_factory=Wishes)
     mistakes: tuple[str, ...] = ()
 
@@ -47,7 +51,9 @@ def content(xml: str) -> Content:
     top = ElementTree.fromstring(xml)
     metadata = top.find("metadata")
     wishes, mistakes = wished(metadata.find(f"{{{VM}}}vm") if metadata is not None else None)
-    memory = top.find("memory")
+    memory, mark = top.find("memory"), Element("copy")
+    if metadata is not None:
+        mark = next(metadata.iterfind(f"{{{COPY}}}copy"), mark)
     return Content(
         uuid=top.findtext("uuid", ""),
         id=int(top.get("id", "-1")),
@@ -55,7 +61,8 @@ def content(xml: str) -> Content:
         cpus=int(top.findtext("vcpu", "1")),
         disks=tuple(_disks(top)),
         bound=_bound(top),
-        generation=_generation(metadata),
+        generation=int(mark.get("generation", "")) if NUMBER.fullmatch(mark.get("generation", "")) else 0,
+        definition=mark.get("definition", ""),
         wishes=wishes,
         mistakes=mistakes,
     )
@@ -97,12 +104,6 @@ def _bound(top: Element) -> str:
         if device.get("type") not in ("scsi_host", "net"):
             return f"a device of the node ({device.get('type')})"
     return ""
-
-
-def _generation(metadata: Element | None) -> int:
-    mark = metadata.find(f"{{{COPY}}}copy") if metadata is not None else None
-    text = mark.get("generation", "") if mark is not None else ""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 
 
 def wished(vm: Element | None) -> tuple[Wishes, tuple[str, ...]]:
@@ -155,9 +156,9 @@ def vm_element(wishes: Wishes) -> str | None:
     return ElementTree.tostring(top, "unicode") if top.attrib or len(top) else None
 
 
-def copy_element(generation: int) -> str:
+def copy_element(generation: int, definition: str) -> str:
     """Our element of a copy."""
-    return f'<copy generation="{generation}"/>'
+    return f'<copy generation="{generation}" definition="{definition}"/>'
 
 
 def canonical(xml: str) -> bytes:
@@ -166,6 +167,9 @@ def canonical(xml: str) -> bytes:
     Nothing that belongs to a copy is in it. It has secrets (console passwords), so that the VM is the same elsewhere.
     """
     text = ElementTree.canonicalize(xml, strip_text=True, exclude_tags=[f"{{{COPY}}}copy"])
+    # After a migration libvirt writes controllers in another order; which is which is said by their type and index.
+    controllers = iter(sorted(CONTROLLER.findall(text)))
+    text = CONTROLLER.sub(lambda _: next(controllers), text)
     return text.replace("<metadata></metadata>", "").encode()
 
 
