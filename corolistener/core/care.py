@@ -65,14 +65,16 @@ def _admitted(s: State, upto: int) -> bool:
 
 def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -> None:
     """The hypervisor's word."""
+    rows = s.keeping.ledger.placements
+    coming = {name for name in s.keeping.ledger.moving if rows[name].to == s.me}
     match event:
         case Listed(copied):
-            s.copies.listed(copied, s.shelf.spread)
+            s.copies.listed(copied, s.shelf.spread, coming)
         case CopyChanged(name, copied, by_user):
             if copied is None:
                 s.copies.gone(name, by_user, now, s.config.timing)
             else:
-                s.copies.seen(copied, s.shelf.spread)
+                s.copies.seen(copied, s.shelf.spread, coming)
         case HypervisorLost():
             s.copies.lost()
     if not s.leased and s.copies.any:

@@ -54,7 +54,8 @@ class Copy:
 
     `generation` is the one it was started in, 0 where nobody knows. `stray`: it was running, though it belongs elsewhere.
     `ended`: its user shut it down, and the ledger does not say so yet. `started`: the generation that the deed under way gives.
-    `definition`: the last one of its VM that every member was told.
+    `definition`: the last one of its VM that every member was told. `arriving`: it is suspended because its memory is still
+    coming from another node, as far as anybody knows: it starts by itself when all of it is here.
 
     Of its troubles: `crashes` since `crashed_at`, `why` the last deed failed, `gave_up` the generation in which this node tries
     no more; that is a promise to the master, who may then place it elsewhere. Of its end: since when it was asked to shut down
@@ -74,6 +75,7 @@ class Copy:
     failures: int = 0
     retry_at: Instant = Instant(0)
     definition: str = ""
+    arriving: bool = False
     why: str = ""
     crashes: int = 0
     crashed_at: Instant = Instant(0)
@@ -91,7 +93,7 @@ class Copy:
     @property
     def quiet(self) -> bool:
         """It executes nothing, and nothing that would change that is under way or in doubt."""
-        return self.state is not VmState.RUNNING and not self.risky and not self.doubt
+        return self.state is not VmState.RUNNING and not self.risky and not self.doubt and not self.arriving
 
     @property
     def failing(self) -> bool:
@@ -144,7 +146,7 @@ class Copy:
             case Deed.RESUME:
                 self.state = VmState.RUNNING
             case Deed.SUSPEND if self.state is not None:
-                self.state = VmState.SUSPENDED
+                self.state, self.arriving = VmState.SUSPENDED, False
             case Deed.DESTROY:
                 self.gone()
             case Deed.MARK:
@@ -153,7 +155,8 @@ class Copy:
     def gone(self) -> None:
         """There is no copy any more."""
         self.ended = self.ended or self.stopping
-        self.state, self.generation, self.stray, self.doubt, self.stopping, self.asked_at = None, 0, False, False, False, None
+        self.state, self.generation, self.stray, self.doubt, self.arriving = None, 0, False, False, False
+        self.stopping, self.asked_at = False, None
 
     def crashed(self, now: Instant, timing: Timing) -> None:
         """It ended, and nobody wanted that: it is started again at once, and later the next times."""
@@ -230,7 +233,7 @@ class Copies:
         """There is a copy, or may be one."""
         return any(copy.state is not None or copy.doubt or copy.risky for copy in self.vms.values())
 
-    def listed(self, seen: tuple[Copied, ...], spread: Container[Key] = ()) -> None:
+    def listed(self, seen: tuple[Copied, ...], spread: Container[Key] = (), coming: Container[VmName] = ()) -> None:
         """The hypervisor's whole list. It answers, so whatever failed is tried again at once."""
         self.known = True
         for copy in self.vms.values():
@@ -239,13 +242,15 @@ class Copies:
         for name in set(self.vms) - {each.vm.name for each in seen}:
             self.vms[name].gone()
         for each in seen:
-            self.seen(each, spread)
+            self.seen(each, spread, coming)
 
-    def seen(self, copied: Copied, spread: Container[Key] = ()) -> None:
-        """The hypervisor's word on one copy. `spread` are the definitions that every member was told."""
+    def seen(self, copied: Copied, spread: Container[Key] = (), coming: Container[VmName] = ()) -> None:
+        """The hypervisor's word on one copy. `spread` are the definitions that every member was told, `coming` the VMs that are
+        on their way to this node."""
         copy = self.vms.setdefault(copied.vm.name, Copy(copied.vm))
         self.turn += 1
         copy.vm, copy.state, copy.generation, copy.doubt = copied.vm, copied.state, copied.generation, False
+        copy.arriving = copied.vm.name in coming and copied.state is VmState.SUSPENDED
         if (copied.vm.name, copied.vm.definition) in spread:
             copy.definition = copied.vm.definition
         if copied.state is VmState.RUNNING:

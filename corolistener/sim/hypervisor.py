@@ -253,7 +253,9 @@ class Hypervisor:
                     return Outcome(Result.FAILED, "no such domain" if copy is None else "its memory is still arriving")
                 self._run(copy, stray=False)
             case SuspendVm():
-                if copy is not None:
+                if copy is not None and copy.arriving:
+                    del self.copies[name]  # it would go on by itself
+                elif copy is not None:
                     self._halt(copy)
             case StopVm():
                 if copy is not None:
