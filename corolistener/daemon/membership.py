@@ -19,10 +19,11 @@ from corolistener.core import events as e
 from corolistener.core.messages import Message
 from corolistener.core.view import RingId
 from corolistener.corosync import cfg, cmap, cpg, quorum, votequorum
-from corolistener.corosync.errors import CsError, Interrupt, InvalidParam, NotExist, TryAgain
+from corolistener.corosync.errors import CsError, Interrupt, NotExist, TryAgain
 from corolistener.corosync.handle import Handle
 from corolistener.corosync.values import RingId as CorosyncRing
 from corolistener.daemon.notes import Log
+from corolistener.daemon.recount import Recount
 from corolistener.errors import EffectError, PeerError
 from corolistener.ids import NodeId
 from corolistener.wire import ring as wire
@@ -30,7 +31,7 @@ from corolistener.wire import ring as wire
 GROUP = "corolistener"
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.1, 5.0
 AGAIN_S = 0.01
-RELOAD_S, RELOAD_AGAIN_S, RECOUNT_S = 20.0, 2.0, 1.0
+RELOAD_S, RELOAD_AGAIN_S = 20.0, 2.0
 MOST_UNSENT = 256
 TIMERS = ("runtime.config.totem.token", "runtime.config.totem.consensus")
 
@@ -173,6 +174,7 @@ class Membership:
         self._time = asyncio.Event()
         self._gone = asyncio.Event()
         self._nodes: set[int] = set()
+        self._recount = Recount(log)
         self._retired = False
 
     async def keep_connected(self) -> None:
@@ -208,6 +210,7 @@ class Membership:
         finally:
             self._handles = None
             self._unwatch()
+            self._recount.forget()
             inquiring.cancel()
         self._post([e.CorosyncLost()])
         with contextlib.suppress(asyncio.CancelledError):
@@ -274,6 +277,7 @@ class Membership:
         for value in values:
             if isinstance(value, quorum.QuorumChanged):
                 self._nodes.update(value.nodes)
+                self._recount.quorum_changed(value)
                 found.append(e.QuorumChanged(_ring(value.ring), value.quorate))
         if found:
             self._post(found)
@@ -325,47 +329,22 @@ class Membership:
 
     async def reload(self, version: int) -> None:
         """Make corosync reload everywhere, until it runs `version` here. Raises CsError, EffectError where it does not."""
-        expected = await asyncio.to_thread(_reload, version)
-        if expected:
-            self._log.say(logging.WARNING, "votes-recounted", version=version, expected=expected)
+        await asyncio.to_thread(_reload, version)
 
 
-def _reload(version: int) -> int:
+def _reload(version: int) -> None:
     """One request can be lost to a change of the ring, and a file that corosync cannot read leaves it "in progress" for
-    ever (both seen on 3.1.7), so what corosync runs is what counts. Returns what `_recount` does."""
+    ever (both seen on 3.1.7), so what corosync runs is what counts."""
     until = time.monotonic() + RELOAD_S
-    with cfg.Cfg() as handle, cmap.Cmap() as values, votequorum.VoteQuorum() as votes:
+    with cfg.Cfg() as handle, cmap.Cmap() as values:
         key = f"runtime.members.{handle.local_get()}.config_version"
         while time.monotonic() < until:
             with contextlib.suppress(TryAgain):
                 handle.reload_config()
                 if _comes_true(lambda: values.get(key) == version, RELOAD_AGAIN_S):
-                    return _recount(votes)
+                    return
             time.sleep(AGAIN_S)
         raise EffectError("reload", f"corosync still runs version {values.get(key)!r}, not {version}; its log says why")
-
-
-def _recount(votes: votequorum.VoteQuorum) -> int:
-    """See that the quorum is what the votes expected here make it; returns their number if corosync had to be told, else 0.
-
-    At a reload each node announces what it expects if that is new to it, and only then does anybody's quorum fall. Where
-    files differed (every node takes a change back for itself) one node's announcement can arrive between the others': then
-    all expect what is in the file again, the quorum is still the higher one, and no reload changes that, since what is read
-    is new to nobody (seen on 3.1.7). Who reloads last has to say it outright.
-    """
-
-    def right() -> bool:
-        info = votes.getinfo(0)
-        return info.quorum <= max(info.expected_votes, info.total_votes) // 2 + 1
-
-    if _comes_true(right, RECOUNT_S):
-        return 0
-    expected = votes.getinfo(0).expected_votes
-    try:
-        votes.setexpected(expected)
-    except InvalidParam:
-        return 0  # so few are here that there is no quorum either way
-    return expected
 
 
 def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:

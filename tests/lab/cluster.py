@@ -238,10 +238,8 @@ class Cluster:
         self.ip(*(f"link set {node.name} nomaster" for node in self.nodes if node.on))
 
     def heal(self) -> None:
-        """Heal the link of every node that is on."""
-        for node in self.nodes:
-            if node.on:
-                node.heal()
+        """Heal the link of every node that is on, at the same moment."""
+        self.ip(*(f"link set {node.name} master br0 up" for node in self.nodes if node.on))
 
     # -- the cluster as a whole
 
