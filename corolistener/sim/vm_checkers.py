@@ -311,10 +311,10 @@ def unsettled(world: "World", estate: "Estate", states: dict[NodeId, State]) -> 
 def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger, name: VmName, row: Placed) -> str | None:
     copies = {node: at.hypervisor.copies[name] for node, at in estate.nodes.items() if name in at.hypervisor.copies}
     running = sorted(estate.executions.now.get(name, {}))
-    if row.to:
-        return f"{name} is on its way from node {row.node} to node {row.to}"
     if row.frozen:
         return f"{name} is frozen and runs on {running}" if len(running) > 1 else None
+    if row.to:
+        return f"{name} is on its way from node {row.node} to node {row.to}"
     if not row.on:
         return f"{name} is shut down and runs on {running}" if running else None
     if estate.users.wanted.get(name) and row.node not in states and not _owed(states, ledger, row):
