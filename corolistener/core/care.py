@@ -226,6 +226,7 @@ def _stray(s: State, copy: Copy, row: Placed) -> None:
 def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | None, now: Instant) -> None:
     ticket, generation = s.out.ticket(), row.generation if row is not None else 0
     copy.begin(ticket, deed, generation)
+    s.copies.begun += 1
     until = Until(s.group.ring, s.lease.ends or Instant(0))
     match deed:
         case Deed.START:
@@ -323,11 +324,16 @@ def say(s: State) -> None:
     """The inventory, whenever it is another one."""
     if not s.config.care.hypervisor or not s.group.settled or s.me not in s.group.peers:
         return
-    at = s.keeping.version if s.keeping.open else Version()
-    inventory, told = replace(s.copies.inventory(), at=at), s.copies.told
+    copies, at = s.copies, s.keeping.version if s.keeping.open else Version()
+    now = (copies.turn, copies.begun, copies.known, at)
+    if now == copies.compared:
+        return
+    inventory, told = replace(copies.inventory(), at=at), copies.told
     if inventory != told or _overtaken(s, told):
-        s.copies.told, s.copies.turn = inventory, s.copies.turn + 1
+        copies.told, copies.turn = inventory, copies.turn + 1
         s.out.do(Multicast(inventory))
+    else:
+        copies.compared = now
 
 
 def _overtaken(s: State, told: Inventory) -> bool:

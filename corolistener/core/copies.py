@@ -218,6 +218,10 @@ class Copies:
     told: Inventory | None = None
     turn: int = 0
     """Counts what has changed."""
+    begun: int = 0
+    """Counts deeds."""
+    compared: tuple[object, ...] = ()
+    """For what nothing new was found to tell the others."""
     looked: object = None
     """What was looked at when nothing was left to do."""
 
