@@ -141,17 +141,17 @@ def move(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
 
 
 def drained(s: State, now: Instant) -> dict[VmName, Placed]:
-    """The next moves off nodes that are to be empty."""
-    ledger, found = s.keeping.ledger, dict[VmName, Placed]()
+    """The next moves off a node that is to be empty."""
+    ledger = s.keeping.ledger
     for node, excused in sorted(ledger.excused.items()):
         if not excused.drained or node not in s.group.present or s.group.peers[node].disallowed:
             continue
         rows = [ledger.placements[name] for name in sorted(ledger.at.get(node, ()))]
         room = PARALLEL_MOVES - sum(1 for row in rows if row.to and row.node == node)
         waiting = [row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now)]
-        if room > 0 and waiting:
-            found |= _off(s, waiting, room, now)
-    return found
+        if room > 0 and waiting and (found := _off(s, waiting, room, now)):
+            return found
+    return {}
 
 
 def _off(s: State, waiting: list[Placed], room: int, now: Instant) -> dict[VmName, Placed]:
@@ -172,16 +172,16 @@ def _due(s: State, row: Placed, now: Instant) -> bool:
 
 
 def given_up(s: State, now: Instant) -> dict[VmName, Placed]:
-    """VMs that their node cannot keep running: another one tries, and when all have, the first one again after a while."""
-    rows, found = s.keeping.ledger.placements, dict[VmName, Placed]()
+    """A VM that its node cannot keep running: another one tries, and when all have, the first one again after a while."""
+    rows = s.keeping.ledger.placements
     for node in s.group.present:
         for trouble in s.group.peers[node].inventory.troubles:
             row = rows.get(trouble.name)
             if row is None or row.node != node or trouble.given_up != row.generation or not row.on or row.frozen or row.to:
                 continue
             if released(s, row, node) and (anew := _elsewhere(s, row, trouble.why, now)) is not None:
-                found[trouble.name] = anew
-    return found
+                return {trouble.name: anew}
+    return {}
 
 
 def _elsewhere(s: State, row: Placed, why: str, now: Instant) -> Placed | None:

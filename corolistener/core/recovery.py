@@ -68,8 +68,11 @@ def _changes(s: State, now: Instant) -> Rows:
         s.considered = stamp
         old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}
         lost = {node for node in old | {each.node for each in proven} if not here(s, node)}
-        placed = _relocate(s, lost) | moves.given_up(s, now) | moves.drained(s, now) | moves.ended(s, lost, now) | placed
-        s.desk.again = {name: at for name, at in s.desk.again.items() if now < at or name in placed}
+        # One kind at a time: each is planned as if nothing else took room.
+        going = _relocate(s, lost) or moves.given_up(s, now) or moves.drained(s, now)
+        placed = going | moves.ended(s, lost, now) | placed
+        if not going:
+            s.desk.again = {name: at for name, at in s.desk.again.items() if now < at}
     rows = tuple(placed[name] for name in sorted(placed))
     return Rows(placed=rows, proven=proven, recalled=moves.returned(s))
 
