@@ -63,7 +63,7 @@ ROWS = st.builds(
 _reports = st.builds(m.Report, _vms, st.none() | st.sampled_from(m.VmState), _counts, st.booleans(), _text)
 _troubles = st.builds(m.Trouble, _names, _text, _counts)
 _inventories = st.builds(
-    m.Inventory, _unique(_reports, None), _unique(_names, None), _unique(_troubles, None), st.booleans(), _counts
+    m.Inventory, _unique(_reports, None), _unique(_names, None), _unique(_troubles, None), st.booleans(), VERSIONS
 )
 _wishes = st.builds(
     w.Wishes,

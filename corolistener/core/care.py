@@ -26,10 +26,10 @@ from corolistener.core.copies import CRASHES_MOST, SHUT_DOWN_MS, STARTS_MOST, Ai
 from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.fencing import deadline_ms
 from corolistener.core.keeping import firm, stable
-from corolistener.core.ledger import Known, Placed
+from corolistener.core.ledger import Known, Placed, Version, same_chapter
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Inventory, Report, VmState
-from corolistener.core.moves import report_of
+from corolistener.core.moves import incoming, report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
@@ -112,11 +112,11 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
     startable = _startable(s, mine, upto) if admitted and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
         row, sure = rows.get(name), may_run and firm(s, name, upto) and (admitted or copies.held)
-        if sure and not copies.held and row is not None and s.me not in row.holders and copy.state is VmState.RUNNING:
+        other = _other(s, row, name)
+        if sure and not copies.held and row is not None and _by_hand(s, copy, row, other):
             _stray(s, copy, row)
         if sure and row is not None:
             _troubled(s, copy, row)
-        other = _other(s, row, name)
         wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
         if ledger.panic is not None and wish is not Aim.SUSPEND and not worthless:
             continue
@@ -163,19 +163,35 @@ def _troubled(s: State, copy: Copy, row: Placed) -> None:
     if (copy.gave_up and copy.gave_up != row.generation) or (copy.failing and row.node != s.me):
         copy.asked_again()
         s.copies.turn += 1
+    if copy.ended and (not row.on or s.me not in row.holders):
+        copy.ended = False  # the ledger says so; whoever wants it now has asked for it since
+        s.copies.turn += 1
     if row.node != s.me:
         return
     if copy.tried is not None and copy.tried != (row.generation, row.to):
         copy.tried, copy.stuck = None, ""
         s.copies.turn += 1
-    if row.to and row.live and copy.state is VmState.SUSPENDED and not copy.stuck and copy.ticket is None:
-        copy.tried, copy.stuck = (row.generation, row.to), "it is suspended"
+    if row.to and row.live and not copy.stuck and copy.ticket is None and (why := _hindered(s, copy, row)):
+        copy.tried, copy.stuck = (row.generation, row.to), why
         s.copies.turn += 1
     starts = copy.failures if copy.failing and copy.state is None else 0
     if not copy.gave_up and not row.to and (copy.crashes >= CRASHES_MOST or starts >= STARTS_MOST):
         copy.gave_up = row.generation
         s.copies.turn += 1
         s.out.note(NoteCode.VM_GIVEN_UP, vm=copy.vm.name, why=copy.why)
+
+
+def _hindered(s: State, copy: Copy, row: Placed) -> str:
+    """Why a migration is not begun, or is over though it did not say how it ended; '' where nothing is known against it."""
+    if copy.state is VmState.SUSPENDED:
+        return "it is suspended"
+    if copy.state is not VmState.RUNNING:
+        return ""
+    if copy.tried == (row.generation, row.to):
+        return "it was interrupted"
+    peer = s.group.peers.get(row.to)
+    able = peer is not None and not peer.disallowed and row.to in s.group.present and row.to not in s.keeping.ledger.excused
+    return "" if able else f"node {row.to} takes no vms now"
 
 
 def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
@@ -212,6 +228,19 @@ def _wanted(row: Placed) -> bool:
     return row.on and not row.frozen and row.to == 0
 
 
+def _by_hand(s: State, copy: Copy, row: Placed, other: Report | None) -> bool:
+    """Somebody else made this copy run. Of two that run while their VM moves it is the one without the label of its placement;
+    where that does not tell, the one that was to leave."""
+    if copy.stray or copy.state is not VmState.RUNNING:
+        return False
+    if s.me not in row.holders:
+        return True
+    if not row.to or copy.ticket is not None or other is None or other.state is not VmState.RUNNING:
+        return False
+    mine, theirs = copy.generation == row.generation, other.generation == row.generation
+    return not mine if mine is not theirs else s.me == row.node
+
+
 def _stray(s: State, copy: Copy, row: Placed) -> None:
     copy.stray = True
     s.copies.turn += 1
@@ -221,6 +250,7 @@ def _stray(s: State, copy: Copy, row: Placed) -> None:
 def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | None, now: Instant) -> None:
     ticket, generation = s.out.ticket(), row.generation if row is not None else 0
     copy.begin(ticket, deed, generation)
+    s.copies.begun += 1
     until = Until(s.group.ring, s.lease.ends or Instant(0))
     match deed:
         case Deed.START:
@@ -319,25 +349,41 @@ def say(s: State) -> None:
     """The inventory, whenever it is another one."""
     if not s.config.care.hypervisor or not s.group.settled or s.me not in s.group.peers:
         return
-    inventory, told = replace(s.copies.inventory(), at=s.keeping.version.index if s.keeping.open else 0), s.copies.told
+    copies, at = s.copies, s.keeping.version if s.keeping.open else Version()
+    now = (copies.turn, copies.begun, copies.known, at)
+    if now == copies.compared:
+        return
+    inventory, told = replace(copies.inventory(), at=at), copies.told
     if inventory != told or _overtaken(s, told):
-        s.copies.told, s.copies.turn = inventory, s.copies.turn + 1
+        copies.told, copies.turn = inventory, copies.turn + 1
         s.out.do(Multicast(inventory))
+    else:
+        copies.compared = now
 
 
 def _overtaken(s: State, told: Inventory) -> bool:
     """The master waits for what this node says of a VM whose row has changed since it last said anything."""
-    ledger, changed = s.keeping.ledger, s.keeping.changed
-    mine = ledger.at.get(s.me, set()) & (ledger.moving | {each.name for each in told.troubles})
-    return s.keeping.open and any(told.at < changed.get(name, 0) for name in mine)
+    ledger, version, changed = s.keeping.ledger, s.keeping.version, s.keeping.changed
+    if not s.keeping.open or told.at == version:
+        return False
+    rows, troubled = ledger.placements, {each.name for each in told.troubles} | set(told.ended)
+    mine = [name for name in ledger.at.get(s.me, ()) if name in troubled or rows[name].to or not rows[name].on]
+    old = not same_chapter(told.at, version)
+    return any(old or told.at.index < changed.get(name, 0) for name in mine)
 
 
 # -- leaving
 
 
 def must_empty(s: State, now: Instant) -> bool:
-    """VMs run here that can be moved off, or shut down in order, before this node leaves."""
-    return s.copies.any and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
+    """VMs are here, or come, that can be moved off, or shut down in order, before this node leaves."""
+    some = s.copies.any or incoming(s, s.me)
+    return some and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
+
+
+def vacant(s: State) -> bool:
+    """No VM executes here, and none is on its way here: this node may say farewell."""
+    return suspended(s) and not (s.quorate and s.keeping.open and incoming(s, s.me))
 
 
 def empty(s: State, now: Instant) -> bool:

@@ -125,12 +125,15 @@ class Copy:
         match outcome.result:
             case Result.SUPERSEDED:
                 self.retry_at = now
+                if self.deed is Deed.MIGRATE:
+                    self.tried = None  # it was not even begun
             case Result.DONE:
                 self.failures, self.retry_at, self.doubt = 0, now, False
                 self._done()
             case _ if self.deed is Deed.MIGRATE:
-                # Where it is now, running or not, the hypervisors tell.
+                # Where it is now, running or not, the hypervisors tell; one that did not end in time may still be under way.
                 self.stuck, self.retry_at = outcome.why or outcome.result.value, now
+                self.doubt = self.doubt or outcome.result is Result.TIMED_OUT
             case _:
                 self.why = outcome.why or outcome.result.value
                 self.doubt = self.doubt or self.deed in (Deed.START, Deed.RESUME)
@@ -147,7 +150,7 @@ class Copy:
                 self.state = VmState.RUNNING
             case Deed.SUSPEND if self.state is not None:
                 self.state, self.arriving = VmState.SUSPENDED, False
-            case Deed.DESTROY:
+            case Deed.DESTROY | Deed.MIGRATE:
                 self.gone()
             case Deed.MARK:
                 self.generation = self.started
@@ -220,6 +223,10 @@ class Copies:
     told: Inventory | None = None
     turn: int = 0
     """Counts what has changed."""
+    begun: int = 0
+    """Counts deeds."""
+    compared: tuple[object, ...] = ()
+    """For what nothing new was found to tell the others."""
     looked: object = None
     """What was looked at when nothing was left to do."""
 
@@ -262,8 +269,9 @@ class Copies:
         self.turn += 1
         if copy is None:
             return
-        own = copy.asked_at is not None or (copy.ticket is not None and copy.deed in (Deed.DESTROY, Deed.MIGRATE))
-        if not by_user and not own and copy.state is VmState.RUNNING:
+        own = copy.asked_at is not None or (copy.ticket is not None and copy.deed is Deed.DESTROY)
+        leaves = copy.ticket is not None and copy.deed is Deed.MIGRATE
+        if not by_user and not own and not leaves and copy.state is VmState.RUNNING:
             copy.crashed(now, timing)
         copy.ended = copy.ended or (by_user and not own)
         copy.gone()
@@ -319,7 +327,7 @@ def aim(
     what the other side of a migration reports.
     """
     here = firm and placed is not None and placed.node == me
-    if not licensed or (copy.stray and not here):
+    if not licensed or (copy.stray and (not here or placed is None or placed.to)):
         return Aim.SUSPEND
     if firm and placed is not None and me not in placed.holders:
         # A stale copy is suspended, and worthless.

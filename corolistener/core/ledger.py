@@ -33,6 +33,11 @@ class Version:
         return f"{self.seq}.{self.chapter}.{self.index}"
 
 
+def same_chapter(one: Version, other: Version) -> bool:
+    """Their indices may be compared."""
+    return (one.seq, one.chapter, one.opener) == (other.seq, other.chapter, other.opener)
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """`vm` belongs on `node`. `generation` rises whenever it is to be started anew.

@@ -114,7 +114,8 @@ def corosync_lost(s: State, now: Instant) -> None:
 def sending_lost(s: State) -> None:
     """Nothing of what was on its way comes back. A round takes in anew whatever was in it."""
     s.group.sent = s.lease.in_flight = s.storing.serving = s.released = None
-    s.keeping.opening, s.keeping.proposing, s.copies.told = None, False, None
+    s.keeping.opening, s.keeping.proposing = None, False
+    s.copies.told, s.copies.compared = None, ()
     s.shelf.lost()
     s.restate = True
 
@@ -136,7 +137,7 @@ def lapse(s: State, reason: Reason) -> None:
 def hello_of(s: State) -> Hello:
     """What this node says of itself."""
     known = care.announced(s)
-    s.copies.told = s.copies.inventory()
+    s.copies.told, s.copies.compared = s.copies.inventory(), ()
     return Hello(
         ring=s.group.ring,
         members=s.group.here,

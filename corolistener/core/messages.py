@@ -52,15 +52,15 @@ class Inventory:
     """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that it could
     not keep running.
 
-    `complete` False: the hypervisor does not answer, and there may be others. `at`: up to which index of the line's chapter
-    the sender knew the ledger when it said so.
+    `complete` False: the hypervisor does not answer, and there may be others. `at`: the sender's ledger when it said so, where
+    that was open; what a Hello says is older than the chapter it leads to.
     """
 
     copies: tuple[Report, ...] = ()
     ended: tuple[VmName, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     complete: bool = False
-    at: int = field(default=0, compare=False)
+    at: Version = field(default=Version(), compare=False)
 
 
 NO_INVENTORY = Inventory()

@@ -7,7 +7,7 @@ fail half-way. Rules: safety.md, "Placement".
 
 from dataclasses import replace
 
-from corolistener.core.ledger import Excused, Placed
+from corolistener.core.ledger import Excused, Placed, same_chapter
 from corolistener.core.messages import Report, VmState
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, shown
@@ -18,6 +18,8 @@ PARALLEL_MOVES = 2
 """VMs that leave one node at a time: more would share its network, and each would take longer to be safe."""
 AGAIN_MS = 60_000
 """When a VM that could not be moved, or that no node can keep running, is tried once more."""
+LIMBO_MS = 5000
+"""How long news of a VM that has left one node and does not run on the other yet may take."""
 
 
 def report_of(s: State, name: VmName, node: NodeId) -> Report | None:
@@ -27,12 +29,30 @@ def report_of(s: State, name: VmName, node: NodeId) -> Report | None:
     return next((each for each in copies if each.vm.name == name), None)
 
 
+def knows(s: State, name: VmName, node: NodeId) -> bool:
+    """That member knew the VM's row as it is now when it last said what it has.
+
+    An index alone does not say so: what was said in a former chapter, or in a Hello, is older than this chapter's rows.
+    """
+    peer, here = s.group.peers.get(node), s.keeping.version
+    if peer is None or not s.keeping.open:
+        return False
+    at = peer.inventory.at
+    return same_chapter(at, here) and at.index >= s.keeping.changed.get(name, 0)
+
+
+def incoming(s: State, node: NodeId) -> bool:
+    """A VM may be on its way to this node."""
+    ledger = s.keeping.ledger
+    return any(ledger.placements[name].to == node for name in ledger.moving)
+
+
 def released(s: State, row: Placed, node: NodeId) -> bool:
     """That member has no copy of the VM, knows this row, and makes none while the row is so: it is its own word."""
     peer, name = s.group.peers.get(node), row.vm.name
     if peer is None or node not in s.group.present or peer.disallowed or not peer.inventory.complete:
         return False
-    if peer.inventory.at < s.keeping.changed.get(name, 0) or report_of(s, name, node) is not None:
+    if not knows(s, name, node) or report_of(s, name, node) is not None:
         return False
     given_up = any(each.name == name and each.given_up == row.generation for each in peer.inventory.troubles)
     return bool(row.to) or not row.on or (given_up and node == row.node)
@@ -46,32 +66,56 @@ def free(s: State, row: Placed, node: NodeId, lost: set[NodeId]) -> bool:
 # -- ends
 
 
-def ended(s: State, lost: set[NodeId]) -> dict[VmName, Placed]:
+def ended(s: State, lost: set[NodeId], now: Instant) -> dict[VmName, Placed]:
     """The moves that have come to an end, one way or the other. `lost`: nodes that are gone, and proven to run nothing."""
-    rows = s.keeping.ledger.placements
-    found = {name: _ended(s, rows[name], lost) for name in sorted(s.keeping.ledger.moving) if not rows[name].frozen}
+    ledger = s.keeping.ledger
+    s.desk.limbo = {name: since for name, since in s.desk.limbo.items() if name in ledger.moving}
+    rows = {name: ledger.placements[name] for name in sorted(ledger.moving)}
+    found = {name: _ended(s, row, lost, now) for name, row in rows.items() if not row.frozen}
     return {name: row for name, row in found.items() if row is not None}
 
 
-def _ended(s: State, row: Placed, lost: set[NodeId]) -> Placed | None:
-    here, there = report_of(s, row.vm.name, row.node), report_of(s, row.vm.name, row.to)
-    over, back = replace(row, node=row.to, to=NodeId(0), live=True), replace(row, to=NodeId(0), live=True)
-    anew = row.generation + 1
+def _ended(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
+    here = report_of(s, row.vm.name, row.node)
     if free(s, row, row.node, lost):
-        if not free(s, row, row.to, lost):
-            return _told(s, over) if there is not None and there.state is not None else None
-        if _shut_down(s, row):
-            return replace(back, on=False)
-        if row.to in lost or row.node in lost:
-            return back if row.node in lost else replace(back, generation=anew)
-        return _told(s, replace(over, generation=anew))
-    if here is None or here.state is None or not free(s, row, row.to, lost) or not (here.stuck or row.to in lost):
+        return _left(s, row, lost, now)
+    if here is None or here.state is None or not free(s, row, row.to, lost):
+        return None
+    # A migration that is under way may still come to its end over there, whatever is proven of that node's daemon.
+    if not here.stuck and (row.live or row.to not in lost):
         return None
     why = here.stuck or f"node {row.to} is lost"
     s.out.note(NoteCode.VM_NOT_MOVED, vm=row.vm.name, node=row.node, to=row.to, why=why)
-    s.desk.again[row.vm.name] = Instant(s.last_step + AGAIN_MS)
+    s.desk.again[row.vm.name] = Instant(now + AGAIN_MS)
     # A copy that is suspended now may have been running over there meanwhile: its memory is not trusted.
-    return back if here.state is VmState.RUNNING else replace(back, generation=anew)
+    anew = row.generation if here.state is VmState.RUNNING else row.generation + 1
+    return replace(row, to=NodeId(0), live=True, generation=anew)
+
+
+def _left(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
+    """Nothing of it is on the node that it left any more.
+
+    What is suspended over there may be half of its memory. Whether it was all, its running tells, soon; else it is started
+    anew. What is nowhere may be there already, and the news late.
+    """
+    there, off = report_of(s, row.vm.name, row.to), _shut_down(s, row)
+    over, anew = replace(row, node=row.to, to=NodeId(0), live=True), row.generation + 1
+    if free(s, row, row.to, lost):
+        if off or row.node in lost:
+            return replace(row, to=NodeId(0), live=True, on=not off)
+        if row.to in lost:
+            return replace(row, to=NodeId(0), live=True, generation=anew)
+        return _told(s, replace(over, generation=anew)) if not row.live or _waited(s, row, now) else None
+    if there is None or there.state is None:
+        return None
+    if there.state is VmState.RUNNING:
+        return _told(s, over)
+    return _told(s, replace(over, generation=anew, on=not off)) if row.node in lost or _waited(s, row, now) else None
+
+
+def _waited(s: State, row: Placed, now: Instant) -> bool:
+    """It has been neither here nor there for long enough."""
+    return now >= s.desk.limbo.setdefault(row.vm.name, now) + LIMBO_MS
 
 
 def _told(s: State, row: Placed) -> Placed:
@@ -81,7 +125,8 @@ def _told(s: State, row: Placed) -> Placed:
 
 def _shut_down(s: State, row: Placed) -> bool:
     """Its user did, while it was moving."""
-    return any(row.vm.name in s.group.peers[node].inventory.ended for node in row.holders if node in s.group.peers)
+    name = row.vm.name
+    return any(name in s.group.peers[node].inventory.ended for node in row.holders if knows(s, name, node))
 
 
 # -- begins
@@ -96,17 +141,17 @@ def move(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
 
 
 def drained(s: State, now: Instant) -> dict[VmName, Placed]:
-    """The next moves off nodes that are to be empty."""
-    ledger, found = s.keeping.ledger, dict[VmName, Placed]()
+    """The next moves off a node that is to be empty."""
+    ledger = s.keeping.ledger
     for node, excused in sorted(ledger.excused.items()):
         if not excused.drained or node not in s.group.present or s.group.peers[node].disallowed:
             continue
         rows = [ledger.placements[name] for name in sorted(ledger.at.get(node, ()))]
         room = PARALLEL_MOVES - sum(1 for row in rows if row.to and row.node == node)
         waiting = [row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now)]
-        if room > 0 and waiting:
-            found |= _off(s, waiting, room, now)
-    return found
+        if room > 0 and waiting and (found := _off(s, waiting, room, now)):
+            return found
+    return {}
 
 
 def _off(s: State, waiting: list[Placed], room: int, now: Instant) -> dict[VmName, Placed]:
@@ -117,21 +162,26 @@ def _off(s: State, waiting: list[Placed], room: int, now: Instant) -> dict[VmNam
     return {each.vm.name: move(s, rows[each.vm.name], each.node, live=True) for each in planned.placements[:room]}
 
 
+def due(s: State) -> list[Instant]:
+    """When the master is to look again at what has not changed."""
+    return [*s.desk.again.values(), *(Instant(since + LIMBO_MS) for since in s.desk.limbo.values())]
+
+
 def _due(s: State, row: Placed, now: Instant) -> bool:
     return now >= s.desk.again.get(row.vm.name, now)
 
 
 def given_up(s: State, now: Instant) -> dict[VmName, Placed]:
-    """VMs that their node cannot keep running: another one tries, and when all have, the first one again after a while."""
-    rows, found = s.keeping.ledger.placements, dict[VmName, Placed]()
+    """A VM that its node cannot keep running: another one tries, and when all have, the first one again after a while."""
+    rows = s.keeping.ledger.placements
     for node in s.group.present:
         for trouble in s.group.peers[node].inventory.troubles:
             row = rows.get(trouble.name)
             if row is None or row.node != node or trouble.given_up != row.generation or not row.on or row.frozen or row.to:
                 continue
             if released(s, row, node) and (anew := _elsewhere(s, row, trouble.why, now)) is not None:
-                found[trouble.name] = anew
-    return found
+                return {trouble.name: anew}
+    return {}
 
 
 def _elsewhere(s: State, row: Placed, why: str, now: Instant) -> Placed | None:

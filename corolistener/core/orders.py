@@ -7,7 +7,7 @@ from corolistener.core.copies import SHUT_DOWN_MS, Copy
 from corolistener.core.events import OrderAsked, Outcome, Result
 from corolistener.core.ledger import EMPTY, Excused, Placed, Rows
 from corolistener.core.messages import Granted, Ordered, Refused
-from corolistener.core.moves import move, released, report_of
+from corolistener.core.moves import due, move, released, report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, fits, shown
 from corolistener.core.state import State
@@ -55,7 +55,7 @@ def expire(s: State, now: Instant) -> None:
 
 
 def deadline(s: State) -> list[Instant]:
-    return [*s.desk.asked.values(), *s.desk.again.values()] if s.acting else list(s.desk.asked.values())
+    return [*s.desk.asked.values(), *due(s)] if s.acting else list(s.desk.asked.values())
 
 
 # -- delivered

@@ -53,6 +53,7 @@ def _count(s: State, now: Instant) -> None:
     """Since when each node that owes us VMs is out of sight; only who is part of a quorate line can see that."""
     for node in s.group.peers:
         s.fencing.returned(node)
+        s.desk.fences.discard(node)
     if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
         for node in (*owed(s), *s.desk.fences):
             s.fencing.gone.setdefault(node, now)
@@ -62,14 +63,16 @@ def _changes(s: State, now: Instant) -> Rows:
     """Everything the ledger has to say and does not yet."""
     proven = _proofs(s, now)
     placed = _reconcile(s)
-    again = min(s.desk.again.values(), default=None)
-    stamp = (s.keeping.version, s.group.line, s.news, proven, again is not None and now >= again)
+    stamp = (s.keeping.version, s.group.line, s.news, proven, sum(now >= at for at in moves.due(s)))
     if stamp != s.considered:
         s.considered = stamp
         old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}
         lost = {node for node in old | {each.node for each in proven} if not here(s, node)}
-        placed = _relocate(s, lost) | moves.given_up(s, now) | moves.drained(s, now) | moves.ended(s, lost) | placed
-        s.desk.again = {name: at for name, at in s.desk.again.items() if now < at or name in placed}
+        # One kind at a time: each is planned as if nothing else took room.
+        going = _relocate(s, lost) or moves.given_up(s, now) or moves.drained(s, now)
+        placed = going | moves.ended(s, lost, now) | placed
+        if not going:
+            s.desk.again = {name: at for name, at in s.desk.again.items() if now < at}
     rows = tuple(placed[name] for name in sorted(placed))
     return Rows(placed=rows, proven=proven, recalled=moves.returned(s))
 
@@ -102,9 +105,9 @@ def _remind(s: State, node: NodeId, now: Instant) -> None:
 
 
 def farewell(s: State, sender: NodeId) -> None:
-    """It says that it runs nothing."""
+    """It says that it runs nothing; that is no proof where a VM may be on its way to it."""
     peer = s.group.peers.get(sender)
-    if peer is not None:
+    if peer is not None and not moves.incoming(s, sender):
         s.fencing.evidence[sender] = Proven(sender, peer.boot, ProofKind.FAREWELL, f"node {sender}")
 
 
@@ -200,7 +203,7 @@ def _reconcile(s: State) -> dict[VmName, Placed]:
                     s.out.note(NoteCode.VM_FROZEN, vm=name, why=changed.frozen)
         for name in () if peer.disallowed else peer.inventory.ended:
             row = rows.get(name)
-            if row is not None and row.node == node and row.on and not row.to:
+            if row is not None and row.node == node and row.on and not row.to and moves.knows(s, name, node):
                 news[name] = replace(row, on=False)
         found |= news
         if not news:
@@ -229,12 +232,12 @@ def _adopted(s: State, report: Report, nodes: list[NodeId]) -> Placed:
 
 def _reported(row: Placed, node: NodeId, report: Report) -> Placed:
     """A placement after a member's report about its copy."""
+    if report.stray and not row.frozen and (row.to or node not in row.holders):
+        return replace(row, frozen=f"was started by hand on node {node}")
     if node in row.holders:
         on = row.on or report.state is VmState.RUNNING
         known = report.vm.definition or row.vm.definition
         return replace(row, vm=replace(report.vm, definition=known), on=on)
-    if report.stray and not row.frozen:
-        return replace(row, frozen=f"was started by hand on node {node}")
     return row
 
 
@@ -242,7 +245,7 @@ def _relocate(s: State, lost: set[NodeId]) -> dict[VmName, Placed]:
     """New nodes for the VMs of nodes that are gone and proven."""
     rows = s.keeping.ledger.placements
     names = {name for node in lost for name in s.keeping.ledger.at.get(node, ())}
-    owed_vms = {name: rows[name] for name in names if _is_lost(s, rows[name], lost)}
+    owed_vms = {name: rows[name] for name in names if _is_lost(rows[name], lost)}
     if not owed_vms:
         return {}
     planned = choose(s, owed_vms.values())
@@ -258,8 +261,9 @@ def _relocate(s: State, lost: set[NodeId]) -> dict[VmName, Placed]:
     return found
 
 
-def _is_lost(s: State, row: Placed, lost: set[NodeId]) -> bool:
-    return row.on and not row.frozen and all(moves.free(s, row, node, lost) for node in row.holders)
+def _is_lost(row: Placed, lost: set[NodeId]) -> bool:
+    """One that was moving is first taken back to one node (moves.ended)."""
+    return row.on and not row.frozen and not row.to and row.node in lost
 
 
 # -- panic

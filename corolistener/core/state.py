@@ -156,7 +156,7 @@ class State:
 
     def tell(self, key: str, code: NoteCode, **fields: object) -> None:
         """A note that is said only when it differs from the last one under this key."""
-        text = ",".join(f"{name}={value}" for name, value in fields.items())
+        text = ",".join([code.value, *(f"{name}={value}" for name, value in fields.items())])
         if self.told.get(key) != text:
             self.told[key] = text
             self.out.note(code, **fields)

@@ -37,7 +37,7 @@ DEADLINES_MS: dict[Family, int] = {
     "watchdog": 5_000,
 }
 MIGRATION_MS = 3_600_000
-"""A large VM that is busy may need so long to get its memory over; the lane lets it go when it has to be suspended."""
+"""A large VM takes its time, and one that is still on its way must not be taken to be here."""
 MOST = 64
 """Actions that may wait in one lane; more is a fault of the neighbour, and the newest ends as failed."""
 
@@ -102,7 +102,7 @@ class Lane:
             self._start(action, now)
 
     def _start(self, action: TicketedAction, now: Instant) -> None:
-        self.running, self.expires = action, Instant(now + self._limit_ms(action))
+        self.running, self.expires = action, Instant(now + self._within_ms(action))
         finished = False
 
         def finish(outcome: Outcome) -> None:
@@ -121,16 +121,16 @@ class Lane:
         if self.running is action:
             self.cancel = cancel
 
+    def _within_ms(self, action: TicketedAction) -> int:
+        return MIGRATION_MS if isinstance(action, MigrateVm) else self.deadline_ms
+
     def expire(self, now: Instant) -> None:
         """End what has outlived its deadline."""
         if self.running is not None and self.expires is not None and now >= self.expires:
             action = self.running
             self._stop()
-            why = f"no end within {self._limit_ms(action)} ms"
+            why = f"no end within {self._within_ms(action)} ms"
             self.ended(action.ticket, Outcome(Result.TIMED_OUT, why))
-
-    def _limit_ms(self, action: TicketedAction) -> int:
-        return MIGRATION_MS if isinstance(action, MigrateVm) else self.deadline_ms
 
     @property
     def idle(self) -> bool:

@@ -7,7 +7,7 @@ executed where from when to when; no node can read it.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
@@ -111,12 +111,14 @@ def defined(vm: Vm) -> Defined:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Something asked of a VM. `orphan`: who asked is gone; `begun`: the VM is busy with it."""
+    """Something asked of a VM. `orphan`: who asked is gone; `begun`: the VM is busy with it; `arrives`: its memory is on
+    its way to another machine."""
 
     action: VmAction
     answer: Answer
     orphan: bool = False
     begun: bool = False
+    arrives: bool = False
 
 
 def name_of(action: VmAction) -> VmName:
@@ -175,6 +177,7 @@ class Hypervisor:
             for job in jobs:
                 job.orphan = True
             kept = [job for job in jobs if job.begun and kind_of(job.action) not in self.faults]
+            self._give_up(job for job in jobs if job not in kept)
             self.jobs[name] = deque(kept)
 
     def _tell(self, event: Event) -> None:
@@ -199,7 +202,8 @@ class Hypervisor:
             self.heap.after(1, lambda: answer(Outcome(Result.FAILED, "the hypervisor does not answer")))
             return
         jobs = self.jobs.setdefault(name_of(action), deque())
-        if jobs and jobs[0].begun and isinstance(jobs[0].action, MigrateVm) and isinstance(action, SuspendVm | StopVm):
+        busy = jobs and (jobs[0].begun or jobs[0].arrives)
+        if busy and isinstance(jobs[0].action, MigrateVm) and isinstance(action, SuspendVm | StopVm):
             self._end_migration(jobs.popleft(), "canceled by client")
         jobs.append(Job(action, answer))
         self._advance(name_of(action))
@@ -213,9 +217,11 @@ class Hypervisor:
         if job.begun or self.frozen or kind_of(job.action) in self.faults:
             return
         job.begun = True
-        if isinstance(job.action, MigrateVm) and not self._arrive(job.action):
-            self.heap.after(20, lambda: self._end(name, job))
-            return
+        if isinstance(job.action, MigrateVm) and not job.arrives:
+            job.arrives = self._arrive(job.action)
+            if not job.arrives:
+                self.heap.after(20, lambda: self._end(name, job))
+                return
         slow = self.chance.happens(SLOW_SHARE)
         self.heap.after(self.chance.vary(*(SLOW_MS if slow else LATENCY_MS[type(job.action)])), lambda: self._end(name, job))
 
@@ -315,6 +321,12 @@ class Hypervisor:
         self._leave_over(job.action)
         self.heap.after(1, lambda: job.answer(Outcome(Result.FAILED, why)))
 
+    def _give_up(self, jobs: Iterable[Job]) -> None:
+        """These are not carried on."""
+        for job in jobs:
+            if job.arrives and isinstance(job.action, MigrateVm):
+                self._leave_over(job.action)
+
     def _leave_over(self, action: MigrateVm) -> None:
         """What had arrived of it is worth nothing; the machine over there finds out by itself."""
         other = self.reach(action.to, True)
@@ -341,8 +353,9 @@ class Hypervisor:
     def start_by_hand(self, vm: Vm, stray: bool) -> None:
         """A user starts it here; a suspended copy is resumed."""
         copy = self.copies.setdefault(vm.name, Instance(vm))
-        self._run(copy, stray)
-        self._changed(vm.name)
+        if not copy.arriving:
+            self._run(copy, stray)
+            self._changed(vm.name)
 
     def suspend_by_hand(self, name: VmName) -> None:
         if name in self.copies:
@@ -370,8 +383,8 @@ class Hypervisor:
         for job in waiting:
             if job.begun and not self.frozen and kind_of(job.action) not in self.faults and self.chance.happens(0.5):
                 self.carry_out(job.action)
-            elif job.begun and isinstance(job.action, MigrateVm):
-                self._leave_over(job.action)
+            else:
+                self._give_up([job])
             if not job.orphan:
                 self.heap.after(1, lambda job=job: job.answer(Outcome(Result.FAILED, "connection reset")))  # type: ignore[misc]
 
@@ -383,9 +396,7 @@ class Hypervisor:
                 self.connect(listener)
 
     def power_off(self) -> None:
-        for job in [job for jobs in self.jobs.values() for job in jobs if job.begun]:
-            if isinstance(job.action, MigrateVm):
-                self._leave_over(job.action)
+        self._give_up(job for jobs in self.jobs.values() for job in jobs)
         for copy in self.copies.values():
             self._halt(copy)
         self.copies.clear()

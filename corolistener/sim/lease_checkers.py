@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from corolistener.core.state import State
+from corolistener.core.view import NO_RING
 from corolistener.ids import NodeId
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ class LeaseChecker:
         """A line is one that more than half of all nodes are in and know of; whether others go on nobody can tell."""
         seen = [s for s in able.values() if s.quorate and s.group.settled and s.me in s.group.peers]
         half = len(self.world.machines) / 2
+        ring, many = Counter(s.group.ring for s in seen).most_common(1)[0] if seen else (NO_RING, 0)
+        there = [s for s in seen if s.group.ring == ring] if many > half else []
         for node in self.world.machines:
-            rings = Counter(s.group.ring for s in seen if node not in s.group.peers and node not in s.group.pending)
-            if max(rings.values(), default=0) > half:
+            others = sum(1 for s in there if node not in s.group.peers and node not in s.group.pending)
+            if others > half:
                 self.without.setdefault(node, self.world.heap.now)
             else:
                 self.without.pop(node, None)

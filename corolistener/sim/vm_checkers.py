@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from corolistener.core import keeping
 from corolistener.core.actions import FeedWatchdog, ResumeVm, StartVm, TicketedAction, Until
-from corolistener.core.ledger import Ledger, Placed, Rows, Version
+from corolistener.core.ledger import Ledger, Placed, Rows, Version, same_chapter
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Chapter, Entries, Message
 from corolistener.core.relocation import Placement, plan
@@ -140,6 +140,12 @@ class VmChecker:
                     if machine.id not in self.world.checker.away and self.world.heap.now > told + NEWS_MS:
                         self.found(f"node {machine.id} feeds its watchdog without a lease while {each.vm} runs there")
 
+    def created(self, node: NodeId, name: VmName) -> None:
+        """A copy is created suspended: it runs after another look at the lease."""
+        runs = self.estate.executions.now.get(name, {}).get(node)
+        if runs is not None and runs.since == self.world.heap.now:
+            self.found(f"{name} was created running on node {node}")
+
     def _former_holders_stopped(self, node: NodeId, name: VmName, what: str) -> None:
         """No start without a proof for every former holder: in truth it does not execute it, nor is about to."""
         for other, each in self.estate.executions.now.get(name, {}).items():
@@ -259,9 +265,9 @@ class VmChecker:
             self.sure.pop(node, None)
             return
         self.sure.setdefault(node, self.world.heap.now)
-        version = replace(s.keeping.version, index=upto)
-        if version == self.top:
+        if upto == self.top.index and same_chapter(s.keeping.version, self.top):
             return
+        version = replace(s.keeping.version, index=upto)
         if self.contains(version, self.top):
             if self._disks(version) < keeping.majority(s):
                 self.found(f"node {node} takes version {version} to be stable: it is on {self._disks(version)} disks")
@@ -311,10 +317,10 @@ def unsettled(world: "World", estate: "Estate", states: dict[NodeId, State]) -> 
 def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger, name: VmName, row: Placed) -> str | None:
     copies = {node: at.hypervisor.copies[name] for node, at in estate.nodes.items() if name in at.hypervisor.copies}
     running = sorted(estate.executions.now.get(name, {}))
-    if row.to:
-        return f"{name} is on its way from node {row.node} to node {row.to}"
     if row.frozen:
         return f"{name} is frozen and runs on {running}" if len(running) > 1 else None
+    if row.to:
+        return f"{name} is on its way from node {row.node} to node {row.to}"
     if not row.on:
         return f"{name} is shut down and runs on {running}" if running else None
     if estate.users.wanted.get(name) and row.node not in states and not _owed(states, ledger, row):

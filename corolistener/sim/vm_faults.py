@@ -177,7 +177,7 @@ def _to(word: str) -> NodeId:
 
 
 def _vm_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
-    return (f"v{dice.randint(1, dice.choice((4, 12, VMS_MOST)))}",)
+    return (f"v{dice.randint(1, dice.choice((2, 4, 4, 8, 8, 12, VMS_MOST)))}",)
 
 
 def _hang_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
@@ -192,17 +192,17 @@ VM_FAULTS: dict[str, Fault] = {
     "user-starts-again": Fault(_user_starts_again, 3, (), _vm_words),
     "user-stops": Fault(_user_stops, 2, (), _vm_words),
     "user-suspends": Fault(_user_suspends, 1, (), _vm_words),
-    "vm-crashes": Fault(_crashes, 1, (), _vm_words),
+    "vm-crashes": Fault(_crashes, 3, (), _vm_words),
     "vm-hangs": Fault(_hangs, 3, LONG, _hang_words),
     "hypervisor-stopped": Fault(_hypervisor, 2, LONG),
     "memory-full": Fault(_memory, 2, LONG),
     "storage-lost": Fault(_storage, 1, LONG),
     "agent": Fault(_agent, 2, LONG, lambda dice, nodes: (dice.choice(("fails", "hangs", "times-out")),)),
     "operator-confirms": Fault(_confirms, 3),
-    "operator-moves": Fault(_moves, 4, (), _move_words),
+    "operator-moves": Fault(_moves, 10, (), _move_words),
     "operator-starts": Fault(_starts, 2, (), _move_words),
     "operator-stops": Fault(_stops, 1, (), _vm_words),
-    "operator-excuses": Fault(_drains, 2, LONG, lambda dice, nodes: (dice.choice(("drain", "drain", "keep")),)),
+    "operator-excuses": Fault(_drains, 3, LONG, lambda dice, nodes: (dice.choice(("drain", "drain", "keep")),)),
     "panic": Fault(_panic, 1, LONG),
     "all-power-off": Fault(
         _all_power, 1, (100, 3000, 10_000), lambda dice, nodes: tuple(f"n{node}" for node in dice.sample(nodes, len(nodes)))

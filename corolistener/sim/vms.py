@@ -174,6 +174,8 @@ class Estate:
         node = self.nodes[machine.id]
 
         def answer(outcome: Outcome) -> None:
+            if isinstance(action, StartVm) and world.checker.vms is not None:
+                world.checker.vms.created(machine.id, action.vm.name)
             daemon.do(lambda: finish(outcome))
             world.changed()
 

@@ -1,0 +1,297 @@
+"""Broken cores, each in one rule of safety.md at a time, that random runs have to tell from the right one.
+
+Where a rule has a second one behind it, both are broken: alone it could do no harm, which is what the second one is for.
+`docs/sabotage.md` is the table of what each was found by; `python -m tests.scenarios.sabotages` draws it anew.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from corolistener.core import care, copies, fencing, keeping, line, mastership, moves, recovery
+from corolistener.core.actions import Reason, StartVm
+from corolistener.core.capacity import Account
+from corolistener.core.config import ProofKind, Timing
+from corolistener.core.copies import Aim, Copies, Copy, Deed
+from corolistener.core.events import Outcome
+from corolistener.core.fencing import Fencing
+from corolistener.core.lease import Lease
+from corolistener.core.ledger import Known, Ledger, Placed, Proven, Rows
+from corolistener.core.messages import Report
+from corolistener.core.state import State
+from corolistener.engine import pump
+from corolistener.ids import Instant, NodeId, VmName
+from corolistener.sim import script
+from corolistener.sim.hypervisor import Hypervisor
+from corolistener.sim.seeds import FAULTS_MS, draw, play
+
+HERE = Path(__file__).parent
+TABLE = HERE.parents[1] / "docs" / "sabotage.md"
+SEEDS_MOST = 2000
+NODES, VMS = (2, 5), 8
+
+_stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, copies.aim, Copy._toward
+_reconcile, _reported, _owed = recovery._reconcile, recovery._reported, recovery.owed
+_choose = mastership.choose
+_decide, _feed, _open = recovery.decide, care.feed, keeping._open
+
+
+def _stored_at_once(s: State, now: Instant) -> None:
+    _write(s, now)
+    s.keeping.stored = s.keeping.version
+
+
+def _short(kind: ProofKind, known: Known, timing: Timing) -> int | None:
+    waits = _deadline_ms(kind, known, timing)
+    return None if waits is None else waits - 10_000
+
+
+def _never_suspended(*words: Any) -> Aim:
+    wish = _aim(*words)
+    return Aim.KEEP if wish is Aim.SUSPEND else wish
+
+
+def _never_destroyed(copy: Copy, aim: Aim, generation: int) -> Deed | None:
+    deed = _toward(copy, aim, generation)
+    return None if deed is Deed.DESTROY else deed
+
+
+def _all_on(s: State) -> dict[VmName, Placed]:
+    return {name: row for name, row in _reconcile(s).items() if row.on}
+
+
+def _all_off(row: Placed, node: NodeId, report: Report) -> Placed:
+    return Placed(row.vm, row.node, row.generation, on=False)
+
+
+def _private_obligations(s: State) -> tuple[NodeId, ...]:
+    """Only who saw as master that a node was lost remembers what it owes."""
+    return tuple(node for node in _owed(s) if node in s.fencing.gone and s.former != node)
+
+
+def _whatever_is_there(copy: Copy, placed: Any, me: NodeId, *rest: Any) -> Any:
+    """A copy is as good as its placement, wherever and in whatever generation that is."""
+    mine = placed is not None and copy.state is not None
+    return _aim(copy, replace(placed, node=me, generation=copy.generation) if mine else placed, me, *rest)
+
+
+def _master_among_equals(s: State) -> None:
+    """Of equal priorities everybody prefers itself."""
+    _choose(s)
+    mine, chosen = s.entry(s.me), s.entry(s.master) if s.master is not None else None
+    if mine is not None and chosen is not None and mine.priority == chosen.priority and s.me in s.group.present:
+        s.master = s.me
+
+
+def _told_at_once(s: State, now: Instant) -> None:
+    if s.keeping.ledger.panic is None:
+        return _decide(s, now)
+    panic, s.keeping.ledger.panic = s.keeping.ledger.panic, None
+    _decide(s, now)
+    s.keeping.ledger.panic = panic
+    return None
+
+
+def _fed_by_a_timer(s: State, now: Instant) -> None:
+    held, ends = s.copies.held, s.lease.ends
+    s.copies.held, s.lease.ends = False, Instant(now + 5000)
+    _feed(s, now)
+    s.copies.held, s.lease.ends = held, ends
+
+
+def _lowest_opens(s: State, now: Instant) -> None:
+    """The lowest member opens the ledger, whatever version it has."""
+    if s.me == min(s.group.present, default=s.me):
+        s.group.peers = {
+            node: replace(peer, ledger=s.keeping.version if node == s.me else replace(s.keeping.version, seq=-1))
+            for node, peer in s.group.peers.items()
+        }
+    _open(s, now)
+
+
+_lapse, _free, _take, _carry_out, _copied = line.lapse, moves.free, Ledger.take, Hypervisor.carry_out, Copies.seen
+_proof, _majority, _confirm = fencing.proof, keeping.majority, Lease.confirm
+
+
+def _created_running(hypervisor: Hypervisor, action: Any) -> Outcome:
+    outcome = _carry_out(hypervisor, action)
+    if isinstance(action, StartVm) and (copy := hypervisor.copies.get(action.vm.name)) is not None and not copy.running:
+        hypervisor._run(copy, stray=False)
+    return outcome
+
+
+def _late_heartbeats_count(s: State, reason: Reason) -> None:
+    if reason is not Reason.LEASE_ENDED:
+        _lapse(s, reason)
+
+
+def _never_voided(ledger: Ledger, rows: Rows) -> None:
+    _take(ledger, replace(rows, voided=()))
+
+
+def _known_at_once(them: Copies, copied: Any, spread: Any = ()) -> None:
+    """A definition is named before the others were told it."""
+    _copied(them, copied, {(copied.vm.name, copied.vm.definition)})
+
+
+def _both_sides(node: NodeId, known: Known, seen: Fencing, accepted: Any, exclusive: bool, timing: Timing, now: Instant) -> Any:
+    return _proof(node, known, seen, accepted, True, timing, now)
+
+
+def _half_is_enough(s: State) -> int:
+    return 1 if s.quorum.expected == 2 else _majority(s)
+
+
+def _goes_on_trying(copy: Copy, *rest: Any) -> Aim:
+    gave_up, copy.gave_up = copy.gave_up, 0
+    wish = _aim(copy, *rest)
+    copy.gave_up = gave_up
+    return wish
+
+
+def _half_resumed(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
+    """Whatever has arrived is taken for all of it."""
+    there = moves.report_of(s, row.vm.name, row.to)
+    if there is not None and there.state is not None and not _free(s, row, row.to, lost):
+        return replace(row, node=row.to, to=NodeId(0), live=True)
+    return _left(s, row, lost, now)
+
+
+_left = moves._left
+
+
+SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
+    "no proof is needed": [(recovery, "proof", lambda node, known, *_: Proven(node, known.boot, ProofKind.WATCHDOG))],
+    "deadlines are short": [(fencing, "deadline_ms", _short)],
+    "delivered is stable": [
+        (where, "stable", lambda s: s.keeping.version.index if s.keeping.open else -1) for where in (keeping, care)
+    ],
+    "acknowledged before it is stored": [(keeping, "_write", _stored_at_once)],
+    "nothing is suspended": [(care, "aim", _never_suspended)],
+    "the watchdog is always fed": [(care, "suspended", lambda s: True)],
+    "stale copies are kept": [(Copy, "_toward", _never_destroyed)],
+    "no memory is needed": [(Account, "_obstacle", lambda self, unit, room: None)],
+    "nothing is owed": [(recovery, "owed", lambda s: ())],
+    "what users shut down is not taken in": [(recovery, "_reconcile", _all_on)],
+    "whatever is reported is shut down": [(recovery, "_reported", _all_off)],
+    "a lease needs no confirmed heartbeat": [
+        (Lease, "confirm", lambda self, now, me, quorum, lease_ms: setattr(self, "ends", Instant(now + lease_ms)))
+    ],
+    "resumed without a verdict": [
+        (care, "stable", lambda s: s.keeping.version.index),
+        (care, "firm", lambda s, name, upto: True),
+        (care, "_admitted", lambda s, upto: True),
+    ],
+    "placement and generation are ignored on return": [(care, "aim", _whatever_is_there)],
+    "obligations are the former master's own": [(recovery, "owed", _private_obligations)],
+    "a majority is one node": [(keeping, "majority", lambda s: 1)],
+    "the lowest member opens the ledger": [(keeping, "_open", _lowest_opens)],
+    "fencing and relocation go on in a panic": [(recovery, "decide", _told_at_once)],
+    "the watchdog is fed by a timer": [(care, "feed", _fed_by_a_timer)],
+    "two masters on equal priority": [(mastership, "choose", _master_among_equals)],
+    "vms are created running": [(Hypervisor, "carry_out", _created_running)],
+    "a late heartbeat renews the lease": [(line, "lapse", _late_heartbeats_count)],
+    "a migration counts as on one node": [
+        (moves, "free", lambda s, row, node, lost: node == row.to or _free(s, row, node, lost))
+    ],
+    "a member's word counts before it knows the row": [(moves, "knows", lambda s, name, node: True)],
+    "who gave a vm up goes on trying": [(care, "aim", _goes_on_trying)],
+    "what has half arrived is resumed": [(moves, "_left", _half_resumed)],
+    "a lease is shorter than a reformation": [
+        (Lease, "confirm", lambda self, now, me, quorum, lease_ms: _confirm(self, now, me, quorum, 1500))
+    ],
+    "a farewell counts though a vm is on its way": [
+        (moves, "incoming", lambda s, node: False),
+        (care, "incoming", lambda s, node: False),
+    ],
+    "a second copy of a vm that moves is not noticed": [
+        (care, "_by_hand", lambda s, copy, row, other: s.me not in row.holders and copy.state is not None),
+    ],
+    "an old proof counts for a new incarnation": [
+        (Ledger, "take", _never_voided),
+        (Ledger, "proven", lambda self, node: self.proofs.get(node)),
+    ],
+    "evidence outlives a return": [(Fencing, "returned", lambda self, node: self.gone.pop(node, None))],
+    "deadlines are accepted where quorum excludes nobody": [
+        (recovery, "proof", _both_sides),
+        (keeping, "majority", _half_is_enough),
+    ],
+    "definitions are named before they are told": [(Copies, "seen", _known_at_once)],
+}
+
+BY_STORY = {
+    "a lease is shorter than a reformation": "relocation/node-dies",
+}
+"""What does no harm and much damage: it is found by a story that is played otherwise than it is written."""
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """The core with this sabotage, its own invariants switched off: it is the world that has to tell."""
+    patches = [*SABOTAGES[name], (pump, "check", lambda *_: None)]
+    kept = [getattr(where, attribute) for where, attribute, _ in patches]
+    for where, attribute, instead in patches:
+        setattr(where, attribute, instead)
+    try:
+        yield
+    finally:
+        for (where, attribute, _), was in zip(patches, kept, strict=True):
+            setattr(where, attribute, was)
+
+
+def told_by_seed(name: str, seed: int) -> str | None:
+    """What this random run says of the sabotage; None where it says nothing."""
+    with broken(name):
+        return play(draw(seed, NODES, FAULTS_MS, VMS)).violation
+
+
+def told_by_story(name: str) -> bool:
+    """The story is another one under the sabotage."""
+    text = (HERE / f"{BY_STORY[name]}.txt").read_text()
+    with broken(name):
+        try:
+            return script.told(script.parse(text)) != text
+        except AssertionError:
+            return True
+
+
+def search(name: str, most: int = SEEDS_MOST) -> tuple[int, str] | None:
+    """The first seed, from 0 on, that tells, and what it says."""
+    for seed in range(most):
+        if (said := told_by_seed(name, seed)) is not None:
+            return seed, said
+    return None
+
+
+def recorded() -> dict[str, str]:
+    """By sabotage what the table says tells of it: `seed 12` or `story relocation/node-dies`."""
+    rows = [line.split("|")[1:-1] for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    return {row[0].strip(): row[1].strip() for row in rows[1:]}
+
+
+def drawn(names: list[str]) -> Iterator[str]:
+    """Rows of the table: what tells, after how many seeds, and what it says. Rows that are not asked for stay as they were."""
+    old = {line.split("|")[1].strip(): line for line in TABLE.read_text().splitlines() if line.startswith("| ")}
+    for name in SABOTAGES:
+        if name not in names:
+            yield old[name]
+        elif name in BY_STORY:
+            assert told_by_story(name), f"{name} is not told by its story"
+            yield f"| {name} | story {BY_STORY[name]} | 1 | it goes otherwise |"
+        else:
+            found = search(name)
+            assert found is not None, f"{name} is not told by {SEEDS_MOST} seeds"
+            said = " ".join(found[1].split(": ", 1)[1].split())[:110].replace("|", "/")
+            yield f"| {name} | seed {found[0]} | {found[0] + 1} | {said} |"
+            print(f"{name}: seed {found[0]}", flush=True)
+
+
+if __name__ == "__main__":
+    asked = sys.argv[1:] or list(SABOTAGES)
+    lines = TABLE.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("|---"))
+    last = next((number for number in range(first + 1, len(lines)) if not lines[number].startswith("|")), len(lines))
+    TABLE.write_text("\n".join([*lines[: first + 1], *drawn(asked), *lines[last:]]) + "\n")
