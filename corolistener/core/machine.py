@@ -19,6 +19,7 @@ from corolistener.core.actions import (
     SuspendVm,
     Until,
 )
+from corolistener.core.clearance import objection
 from corolistener.core.config import Config, OnShutdown
 from corolistener.core.delivery import deliver
 from corolistener.core.events import (
@@ -62,7 +63,7 @@ from corolistener.core.state import State
 from corolistener.core.status import Status, status_of
 from corolistener.core.storing import Storing
 from corolistener.core.wishes import ExcuseOrder
-from corolistener.ids import Instant, NodeId
+from corolistener.ids import Instant, NodeId, VmName
 
 STALL_HEARTBEATS = 4
 
@@ -344,3 +345,7 @@ class Core:
     def status(self, now: Instant) -> Status:
         """What an operator is told."""
         return status_of(self.state, now)
+
+    def objection(self, name: VmName, now: Instant) -> str:
+        """Why this VM must not be started on this node now, whoever asks; '' where it may."""
+        return objection(self.state, name, now)
