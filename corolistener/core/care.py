@@ -303,7 +303,9 @@ def say(s: State) -> None:
 def _overtaken(s: State, told: Inventory) -> bool:
     """The master waits for what this node says of a VM whose row has changed since it last said anything."""
     ledger, changed = s.keeping.ledger, s.keeping.changed
-    mine = ledger.at.get(s.me, set()) & (ledger.moving | {each.name for each in told.troubles})
+    here = ledger.at.get(s.me, set()) & changed.keys()
+    mine = here & (ledger.moving | {each.name for each in told.troubles})
+    mine |= {name for name in here if not ledger.placements[name].on}  # an operator may want it started elsewhere
     return s.keeping.open and any(told.at < changed.get(name, 0) for name in mine)
 
 

@@ -81,8 +81,9 @@ class Sight:
 def vms_of(s: State, wanted: Wanted) -> tuple[tuple[VmStatus, ...], bool]:
     """The VMs that are asked about, by name, and whether there are more."""
     rows = s.keeping.ledger.placements
-    found = sorted(wanted.names & rows.keys() if wanted.names is not None else rows)
-    chosen = [name for name in found if name > wanted.after and (wanted.node is None or wanted.node in rows[name].holders)]
+    there = rows.keys() if wanted.node is None else s.keeping.ledger.at.get(wanted.node, set())
+    found = sorted(there if wanted.names is None else wanted.names & there)
+    chosen = [name for name in found if name > wanted.after]
     page = chosen[: wanted.most]
     sight = _sight(s, set(page)) if page else Sight()
     return tuple(_status(s, rows[name], sight) for name in page), len(chosen) > len(page)
@@ -95,7 +96,7 @@ def counts_of(s: State) -> tuple[Counter[str], Counter[str]]:
     for row in rows.values():
         state = _state(s, row, sight)
         why, _ = _owed(s, row, state, sight)
-        states[state if row.on or state != "none" else "off"] += 1
+        states[state if state != "none" else "down" if row.on else "off"] += 1
         owed[why] += bool(why)
     return states, +owed
 
@@ -138,7 +139,8 @@ def _state(s: State, row: Placed, sight: Sight) -> str:
         return IN_DOUBT
     if reports:  # something is under way with it; a copy that is just being made has no generation yet
         return "starting" if row.on and not any(report.generation for report in reports) else IN_DOUBT
-    return "starting" if row.on and not row.frozen and not _given_up(row, sight) else "none"
+    ended = any(row.vm.name in s.group.peers[node].inventory.ended for node in present)
+    return "starting" if row.on and not row.frozen and not ended and not _given_up(row, sight) else "none"
 
 
 def _given_up(row: Placed, sight: Sight) -> bool:
@@ -156,7 +158,7 @@ def _owed(s: State, row: Placed, state: str, sight: Sight) -> tuple[str, tuple[R
     if row.frozen:
         return "frozen", ()
     if state == "none":
-        return "given-up", ()
+        return ("given-up" if _given_up(row, sight) else ""), ()
     if any(ledger.proven(node) is None for node in row.holders):
         return "no-proof", ()
     if sight.refused is None:

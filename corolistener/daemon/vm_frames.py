@@ -135,7 +135,7 @@ def vms_frame(s: State, args: Frame, unmanaged: Iterable[tuple[str, str]]) -> Fr
     picked = frozenset(map(VmName, names)) if names is not None else None
     vms, more = vms_of(s, Wanted(picked, node, VmName(after), most))
     first = names is None and not after
-    states, owed = counts_of(s) if first else ({}, {})
+    states, owed = counts_of(s) if most == 0 else ({}, {})
     called = {entry.id: entry.name for entry in s.nodes}
     return {
         "vms": [_vm(each, called.get(each.placed.node, "")) for each in vms],

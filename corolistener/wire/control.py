@@ -76,7 +76,8 @@ PLAN: what the master would decide, were these nodes lost and proven now, or dra
     frozen     [{vm, from, why}]         of which nothing is decided
     quorate    whether the nodes that are left have a quorum; without one nothing is started
 
-VMS: at most 500 at once, by name. All but vms and more are left empty where names or after were given.
+VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where names or after were given, `states` and
+`owed` but where most is 0.
 
     vms        [{name, node, node_name, to, state, on, frozen, generation, priority, order, memory_mib, cpus, storages,
                together, apart, nodes, definition, live, tried, local, troubles, copies, owed, why, refusals}]
@@ -88,7 +89,7 @@ VMS: at most 500 at once, by name. All but vms and more are left empty where nam
                say; owed whether it should run and nobody is making it; why then "no-proof", "no-room" (and refusals, as
                above), "given-up", "frozen", "panic" or "soon", else ""
     more       the name to go on after, null at the end
-    states     {state: how many}         of all VMs; "off" for those that shall not run and do not
+    states     {state: how many}         of all VMs; instead of "none": "off" for those that shall not run, else "down"
     owed       {why: how many}           of all VMs
     nodes      [{id, name, here, takes, why, memory_mib, reserved_percent, free_mib, cpus, vms, limit, storages,
                maintenance}]
