@@ -111,6 +111,7 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
             _stray(s, copy, row)
         if sure and row is not None:
             _troubled(s, copy, row)
+            _taken_in(s, copy, row)
         other = _other(s, row, name)
         wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
         if ledger.panic is not None and wish is not Aim.SUSPEND:
@@ -152,6 +153,14 @@ def _troubled(s: State, copy: Copy, row: Placed) -> None:
         copy.gave_up = row.generation
         s.copies.turn += 1
         s.out.note(NoteCode.VM_GIVEN_UP, vm=copy.vm.name, why=copy.why)
+
+
+def _taken_in(s: State, copy: Copy, row: Placed) -> None:
+    """The ledger knows that its user shut it down: whoever has it started after that means it."""
+    anew = bool(copy.started) and row.generation > copy.started
+    if copy.ended and (not row.on or anew or s.me not in row.holders):
+        copy.ended = False
+        s.copies.turn += 1
 
 
 def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:

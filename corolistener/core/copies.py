@@ -53,8 +53,8 @@ class Copy:
     """One VM's copy here. `state` is the hypervisor's word, None where there is no copy. `doubt`: the word may be outdated.
 
     `generation` is the one it was started in, 0 where nobody knows. `stray`: it was running, though it belongs elsewhere.
-    `ended`: its user shut it down, and the ledger does not say so yet. `started`: the generation that the deed under way gives.
-    `definition`: the last one of its VM that every member was told.
+    `ended`: its user shut it down, and the ledger does not say so yet. `started`: the generation that the deed under way gives,
+    or the last one that there was a copy of. `definition`: the last one of its VM that every member was told.
 
     Of its troubles: `crashes` since `crashed_at`, `why` the last deed failed, `gave_up` the generation in which this node tries
     no more; that is a promise to the master, who may then place it elsewhere. Of its end: since when it was asked to shut down
@@ -153,6 +153,7 @@ class Copy:
     def gone(self) -> None:
         """There is no copy any more."""
         self.ended = self.ended or self.stopping
+        self.started = max(self.started, self.generation)
         self.state, self.generation, self.stray, self.doubt, self.stopping, self.asked_at = None, 0, False, False, False, None
 
     def crashed(self, now: Instant, timing: Timing) -> None:
