@@ -30,9 +30,9 @@ def test_maintenance_is_ordered_anywhere_and_known_everywhere(cluster: Cluster) 
     for node in (n2, n4, n8):
         wait_for(lambda node=node: excused(node) == [2], f"{node.name} knows it")  # type: ignore[misc]
         assert "given no VMs, by root (uid 0) at node 8; 0 VMs there" in node.cli("status").stdout
-    pid = n4.pid("daemon")
     n4.kill_daemon()
-    wait_for(lambda: n4.pid("daemon") not in (None, pid), "the supervisor starts the daemon again")
+    wait_for(lambda: n4.pid("daemon") is None, "the daemon is gone")
+    n4.start_daemon()
     settled(cluster, n4)
     assert excused(n4) == [2], "it is in the ledger"
     assert n4.cli("maintenance", "2", "off").stdout.endswith("is given VMs again\n")
