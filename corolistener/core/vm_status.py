@@ -75,6 +75,7 @@ class Sight:
     troubles: dict[VmName, dict[NodeId, Trouble]] = field(default_factory=lambda: defaultdict(dict))
     storages: Counter[str] = field(default_factory=Counter)
     carriers: int = 0
+    present: frozenset[NodeId] = frozenset()
     refused: dict[VmName, tuple[Refusal, ...]] | None = None
 
 
@@ -109,8 +110,8 @@ def _status(s: State, row: Placed, sight: Sight) -> VmStatus:
 
 
 def _sight(s: State, names: set[VmName]) -> Sight:
-    sight = Sight()
-    for node in s.group.present:
+    sight = Sight(present=frozenset(s.group.present))
+    for node in sorted(sight.present):
         peer = s.group.peers[node]
         for report in peer.inventory.copies:
             if report.vm.name in names:
@@ -125,7 +126,7 @@ def _sight(s: State, names: set[VmName]) -> Sight:
 
 
 def _state(s: State, row: Placed, sight: Sight) -> str:
-    present = [node for node in row.holders if node in s.group.present]
+    present = [node for node in row.holders if node in sight.present]
     reports = [sight.reports[row.vm.name][node] for node in present if node in sight.reports[row.vm.name]]
     states = [report.state for report in reports]
     if VmState.RUNNING in states:
