@@ -1,10 +1,10 @@
 """How the verbs reach the settings and the daemon. Whoever asks it hears of a panic first, on stderr."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from corolistener.cli import render
-from corolistener.cli.verbs import complain
+from corolistener.cli.verbs import complain, nearest
 from corolistener.client import Client, connect, connect_admin
 from corolistener.daemon import settings
 from corolistener.daemon.settings import Settings
@@ -41,10 +41,65 @@ def tell_panic(status: dict[str, Any]) -> None:
 
 def node_id(config: str | None, node: str) -> int:
     """The id of a node given as id or name. Raises RequestRefused where no node is meant, or more than one."""
-    if node.isascii() and node.isdigit():
-        return int(node)
+    return node_ids(config, [node])[0]
+
+
+def node_ids(config: str | None, nodes: Sequence[str]) -> list[int]:
+    """The ids of nodes given as ids or names, each once. Raises RequestRefused as `node_id` does."""
+    if all(_whole(node) for node in nodes):
+        return list(dict.fromkeys(map(int, nodes)))
     with reader(config) as daemon:
-        found = [each["id"] for each in daemon.status()["nodes"] if each["name"] == node]
+        listed = daemon.status()["nodes"]
+    return list(dict.fromkeys(int(node) if _whole(node) else _named(listed, node) for node in nodes))
+
+
+def _whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _named(listed: list[dict[str, Any]], node: str) -> int:
+    found = [each["id"] for each in listed if each["name"] == node]
     if len(found) != 1:
-        raise RequestRefused("no-such-node", f"{len(found) or 'no'} nodes are called {node!r}: give the id")
+        near = nearest(node, [each["name"] for each in listed]) if not found else ""
+        raise RequestRefused("no-such-node", f"{len(found) or 'no'} nodes are called {node!r}: give the id" + near)
     return int(found[0])
+
+
+def node_names(config: str | None) -> dict[int, str]:
+    """What the nodes are called, by id; their ids for want of names."""
+    with reader(config) as daemon:
+        return {each["id"]: each["name"] or str(each["id"]) for each in daemon.status()["nodes"]}
+
+
+# -- VMs
+
+
+def vms(daemon: Client, **which: Any) -> dict[str, Any]:
+    """The daemon's answer to `vms` with every page of it in one. Raises ClientError, RequestRefused."""
+    answer = page = daemon.request("vms", which)
+    while page["more"] is not None:
+        page = daemon.request("vms", {**which, "after": page["more"]})
+        answer["vms"] += page["vms"]
+    return answer
+
+
+def find_vm(daemon: Client, name: str) -> dict[str, Any] | None:
+    """What is known of one VM, None where it is not managed."""
+    found = daemon.request("vms", {"names": [name]})["vms"]
+    return dict(found[0]) if found else None
+
+
+def vm(config: str | None, name: str) -> dict[str, Any]:
+    """What is known of a VM that has to be there. Raises RequestRefused with the nearest name, ConfigError, ClientError."""
+    with reader(config) as daemon:
+        found = find_vm(daemon, name)
+        if found is not None:
+            return found
+        known = vms(daemon)
+    why = next((each["why"] for each in known["unmanaged"] if each["name"] == name), None)
+    if why is not None:
+        raise RequestRefused(
+            "unmanaged", f"{name} is not managed: {why}; `corolistener vm set {name} --manage yes` changes that"
+        )
+    near = nearest(name, [each["name"] for each in known["vms"]])
+    raise RequestRefused("unknown-vm", f"no managed VM is named {name!r}{near or '; see `corolistener vm list`'}")

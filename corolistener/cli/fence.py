@@ -1,26 +1,34 @@
-"""Say that a lost node is off, or runs no VM: its VMs are then started elsewhere. Where that is not so, they run twice.
-With --test ask the fence agents for a node's power, and change nothing."""
+"""Have a lost node switched off, try its fence agents out, or say that it runs no VM: where that is not so, VMs run twice."""
 
 import argparse
 
-from corolistener.cli import ask
+from corolistener.cli import ask, render, waiting
 from corolistener.cli.verbs import Parser
+from corolistener.cli.waiting import Seen
+from corolistener.client import Client
 from corolistener.errors import RequestRefused
 from corolistener.ids import NodeId
 
 
 def arguments(parser: Parser) -> None:
-    """--confirm, --test"""
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--confirm", metavar="NODE", help="id or name of a node that is not a member")
-    wanted.add_argument("--test", metavar="NODE", help="id or name of a node that this one could fence")
+    """NODE, --confirm, --test"""
+    one = parser.add_mutually_exclusive_group(required=True)
+    one.add_argument("node", metavar="NODE", nargs="?", help="id or name of a lost node: its fence agents switch it off now")
+    one.add_argument("--confirm", metavar="NODE", help="this node is off, or runs no VM: look first")
+    one.add_argument("--test", metavar="NODE", help="ask this node's fence agents for its state, and do nothing to it")
+    waiting.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """0; RequestRefused for a node that is here, or never was. With --test 1 where an agent cannot say."""
+    if args.confirm is not None:
+        return _confirm(args, ask.node_id(args.config, args.confirm))
     if args.test is not None:
         return _test(args.config, args.test)
-    node = ask.node_id(args.config, args.confirm)
+    return _fence(args, ask.node_id(args.config, args.node))
+
+
+def _confirm(args: argparse.Namespace, node: int) -> int:
     answer = ask.request(args.config, "fence-confirm", {"node": node})
     if answer["in_force"]:
         print(f"node {node} is taken to run nothing")
@@ -47,3 +55,19 @@ def _test(config: str | None, node: str) -> int:
     for each in asked:
         print(f"{each.program}: node {found[0]} is {each.words}" if each.ok else each.words)
     return int(not all(each.ok for each in asked))
+
+
+def _fence(args: argparse.Namespace, node: int) -> int:
+    ask.request(args.config, "fence", {"node": node})
+    print(f"the fence agents of node {node} are being tried", flush=True)
+
+    def look(daemon: Client) -> Seen:
+        status = daemon.status()
+        proof = next((each["proof"] for each in status["proven"] if each["node"] == node), None)
+        if proof is not None:
+            return Seen(f"node {node} runs nothing: {render.word(render.PROOF, proof)}", 0)
+        if any(each["id"] == node and each["member"] for each in status["nodes"]):
+            return Seen(f"node {node} is back", 1)
+        return Seen(f"node {node} is not proven to be off yet")
+
+    return waiting.wait(args, look, "`corolistener status` and the master's log tell more")

@@ -71,6 +71,36 @@ PROOF = {
     "operator": "an operator says so",
 }
 """Why it is believed that a node runs nothing (core/config.ProofKind)."""
+OBSTACLE = {
+    "together-and-apart": "its groups contradict each other",
+    "node-not-allowed": "it may not run there",
+    "storage-not-reached": "the storage is not reached",
+    "together": "it has to be with",
+    "apart": "it must not be with",
+    "vm-limit": "as many VMs as are allowed",
+    "not-enough-cpus": "not enough cpus",
+    "not-enough-memory": "not enough memory",
+}
+"""Why a node cannot take a VM (core/capacity.Obstacle)."""
+CHOICE = {"most-memory-left": "the most memory is left there", "together": "it has to be with"}
+"""Why a VM was given a node (core/relocation.Choice)."""
+OWED = {
+    "no-proof": "it is not proven yet that its node runs nothing",
+    "no-room": "no node takes it",
+    "given-up": "its node cannot keep it running",
+    "frozen": "nothing is decided about it",
+    "panic": "nothing is decided in a panic",
+    "soon": "it is being placed",
+}
+"""Why a VM that should run does not (core/vm_status)."""
+CLOSED = {
+    "left": "it is not here",
+    "maintenance": "in maintenance",
+    "disallowed": "it was away while the others went on",
+    "hypervisor-silent": "its hypervisor does not answer",
+    "settings": "its settings say so",
+}
+"""Why a node is given no VMs (core/vm_status)."""
 
 
 def word(words: dict[str, str], code: object) -> str:

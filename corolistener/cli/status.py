@@ -1,12 +1,14 @@
 """What this node's daemon knows and does."""
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from corolistener.cli import ask, render
+from corolistener.cli import ask, render, vm_words
 from corolistener.cli.verbs import Parser
+from corolistener.errors import RequestRefused
 
 LABEL = 14
 
@@ -20,6 +22,9 @@ def run(args: argparse.Namespace) -> int:
     """0; without a daemon ClientError is raised."""
     with ask.reader(args.config) as daemon:
         status = daemon.status()
+        with contextlib.suppress(RequestRefused):  # a daemon of an older version knows nothing of VMs
+            told = daemon.request("vms", {"most": 0})
+            status["vms"] = {key: told[key] for key in ("states", "owed", "nodes")}
     if args.json:
         ask.tell_panic(status)
         print(json.dumps(status, indent=2))
@@ -65,6 +70,8 @@ def facts(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "ledger", _ledger(status["ledger"])
     for debt in status.get("owed", ()):
         yield "owed", _owed(debt)
+    if "vms" in status:
+        yield from _vms(status["vms"])
     if status["bad_messages"]:
         yield "not understood", f"{status['bad_messages']} messages of other nodes"
 
@@ -92,7 +99,7 @@ def _config(status: dict[str, Any]) -> str:
 
 def _ledger(ledger: dict[str, Any]) -> str:
     """Where it is not stable: what is missing."""
-    text = f"version {ledger['version']}, {_count(ledger['placements'])} placed"
+    text = f"version {ledger['version']}, {vm_words.count(ledger['placements'])} placed"
     if not ledger["open"]:
         return f"{text}; not open, because no quorum has agreed on it yet"
     if ledger["stored"] != ledger["version"]:
@@ -102,11 +109,22 @@ def _ledger(ledger: dict[str, Any]) -> str:
 
 def _owed(debt: dict[str, Any]) -> str:
     proof = f"proven: {render.word(render.PROOF, debt['proof'])}" if debt["proof"] else "no proof yet that it runs nothing"
-    return f"{_count(debt['vms'])} of node {debt['node']}, which is gone; {proof}"
+    return f"{vm_words.count(debt['vms'])} of node {debt['node']}, which is gone; {proof}"
 
 
-def _count(vms: int) -> str:
-    return f"{vms} VM" if vms == 1 else f"{vms} VMs"
+def _vms(vms: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How many VMs are how, why those that should run do not, and the nodes that are given none."""
+    states = [f"{number} {state}" for state, number in sorted(vms["states"].items())]
+    if states:
+        yield "VMs", ", ".join(states)
+    for why, number in sorted(vms["owed"].items()):
+        yield "owed", f"{vm_words.count(number)}: {render.word(render.OWED, why)}"
+    names = vm_words.names_of(vms["nodes"])
+    for each in vms["nodes"]:
+        if (excused := each["maintenance"]) is not None:
+            how = "leaves" if excused["leaving"] else "drained" if excused["drained"] else "given no VMs"
+            by = f", by {excused['by']}" if excused["by"] else ""
+            yield "maintenance", f"{vm_words.called(names, each['id'])}: {how}{by}; {vm_words.count(each['vms'])} there"
 
 
 def nodes(status: dict[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The words of the command line: which verbs there are, and what is said to a word that is none.
 
-An error is one line on stderr. Exit status: 0 done, 1 refused or failed, 2 not understood, 78 (EX_CONFIG) a file of the
-administrator's cannot be used.
+An error is one line on stderr. Exit status: 0 done, 1 refused or failed, 2 not understood, 3 not done yet when the time to
+wait was over, 78 (EX_CONFIG) a file of the administrator's cannot be used.
 """
 
 import argparse
@@ -23,7 +23,11 @@ VERBS = {
     "check": "look for mistakes: settings, corosync.conf, this machine, the other nodes",
     "config": "show, compare, pull, push or revert corosync.conf; make the shared key",
     "node": "list, add, edit or remove nodes of the cluster",
-    "fence": "say that a lost node runs nothing: --confirm NODE; try the fence agents: --test NODE",
+    "vm": "list, show, start, stop, migrate, relocate VMs; set what is wanted of one",
+    "drain": "move every VM off a node, live, and keep it in maintenance",
+    "maintenance": "give a node no VMs (on), or as any other again (off)",
+    "plan": "show where the VMs of nodes would go if these were lost: --lose NODE,...",
+    "fence": "switch a lost node off, ask its fence agents, or say that it runs nothing",
     "hooks": "keep libvirt from starting VMs where they are not placed: install, status",
     "panic": "stop every decision about VMs, in the whole cluster: --reason TEXT",
     "recover": "end a panic",

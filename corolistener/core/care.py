@@ -29,7 +29,7 @@ from corolistener.core.keeping import firm, stable
 from corolistener.core.ledger import Known, Placed, Version, same_chapter
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Inventory, Report, VmState
-from corolistener.core.moves import incoming, report_of
+from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
@@ -370,27 +370,6 @@ def _overtaken(s: State, told: Inventory) -> bool:
     mine = [name for name in ledger.at.get(s.me, ()) if name in troubled or rows[name].to or not rows[name].on]
     old = not same_chapter(told.at, version)
     return any(old or told.at.index < changed.get(name, 0) for name in mine)
-
-
-# -- leaving
-
-
-def must_empty(s: State, now: Instant) -> bool:
-    """VMs are here, or come, that can be moved off, or shut down in order, before this node leaves."""
-    some = s.copies.any or incoming(s, s.me)
-    return some and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
-
-
-def vacant(s: State) -> bool:
-    """No VM executes here, and none is on its way here: this node may say farewell."""
-    return suspended(s) and not (s.quorate and s.keeping.open and incoming(s, s.me))
-
-
-def empty(s: State, now: Instant) -> bool:
-    """Nothing is left to wait for, or it has taken too long: the rest is suspended, and then the farewell."""
-    assert s.emptying is not None
-    over = now >= s.emptying + EMPTYING_MS + SHUT_DOWN_MS
-    return over or not must_empty(s, now)
 
 
 def stopping(s: State, now: Instant) -> bool:

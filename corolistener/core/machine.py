@@ -6,20 +6,20 @@ who is master, whether that is this node, and what differs between what should b
 
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, line, mastership, orders, recovery
+from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, recovery
 from corolistener.core.actions import (
     Action,
     AnnounceAddress,
     DropAddress,
     Lock,
-    Multicast,
     Reason,
     ReleaseLock,
     StopService,
     SuspendVm,
     Until,
 )
-from corolistener.core.config import Config, OnShutdown
+from corolistener.core.clearance import objection
+from corolistener.core.config import Config
 from corolistener.core.delivery import deliver
 from corolistener.core.events import (
     AddressConflict,
@@ -55,14 +55,13 @@ from corolistener.core.events import (
 )
 from corolistener.core.group import Group
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Heartbeat, Ordered
+from corolistener.core.messages import Heartbeat
 from corolistener.core.notes import NoteCode
 from corolistener.core.reconcile import tell
 from corolistener.core.state import State
 from corolistener.core.status import Status, status_of
 from corolistener.core.storing import Storing
-from corolistener.core.wishes import ExcuseOrder
-from corolistener.ids import Instant, NodeId
+from corolistener.ids import Instant, NodeId, VmName
 
 STALL_HEARTBEATS = 4
 
@@ -128,32 +127,9 @@ class Core:
             s.group.round_since = now
         s.last_step = now
 
-    def _leave_asked(self, now: Instant) -> None:
-        """VMs are moved off or shut down first, where there is time and a lease for it; who asks twice has none."""
-        s = self.state
-        if s.mode not in (Mode.ADOPTING, Mode.RUNNING):
-            return
-        if s.emptying is None and care.must_empty(s, now):
-            s.emptying = s.ask_at = now
-            s.out.note(NoteCode.EMPTYING, how=s.config.care.on_shutdown.value)
-        else:
-            s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
-
-    def _empty(self, now: Instant) -> None:
-        """Until the ledger says so, ask not to be given any VMs; then wait until those that are here are gone."""
-        s = self.state
-        if s.emptying is None or s.mode not in (Mode.ADOPTING, Mode.RUNNING):
-            return
-        if care.empty(s, now):
-            s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
-        elif s.me not in s.keeping.ledger.excused and now >= s.ask_at:
-            s.ask_at = Instant(now + s.config.timing.hello_ms)
-            drain = s.config.care.on_shutdown is OnShutdown.MIGRATE
-            s.out.do(Multicast(Ordered(0, ExcuseOrder(s.me, drain=drain, leaving=True), f"node {s.me}")))
-
     def _decide(self, now: Instant) -> None:
         s = self.state
-        self._empty(now)
+        leaving.proceed(s, now)
         line.keep_up(s, now)
         mastership.act(s, now)
         mastership.forget(s, now)
@@ -206,7 +182,7 @@ class Core:
             case Configured(config):
                 self._configured(config)
             case LeaveAsked():
-                self._leave_asked(now)
+                leaving.asked(s, now)
             case ChangeAsked():
                 changes.asked(s, event, now)
             case Recalled():
@@ -344,3 +320,7 @@ class Core:
     def status(self, now: Instant) -> Status:
         """What an operator is told."""
         return status_of(self.state, now)
+
+    def objection(self, name: VmName, now: Instant) -> str:
+        """Why this VM must not be started on this node now, whoever asks; '' where it may."""
+        return objection(self.state, name, now)

@@ -45,7 +45,7 @@ def fits(s: State, vm: Vm, node: NodeId) -> str:
 
 def what_if(s: State, lost: Collection[NodeId]) -> Plan:
     """Where the VMs of these nodes would go, were they lost now, or drained: what `corolistener plan` shows."""
-    rows = [row for _, row in sorted(s.keeping.ledger.placements.items()) if row.on and row.node in lost]
+    rows = [row for _, row in sorted(s.keeping.ledger.placements.items()) if row.on and not row.frozen and row.node in lost]
     return choose(s, rows, lost)
 
 

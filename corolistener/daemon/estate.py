@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolistener.core.actions import KeepDefinition, ReadDefinition, TicketedAction
+from corolistener.core.actions import EditVm, KeepDefinition, ReadDefinition, TicketedAction
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import Care, Cluster, OnShutdown
 from corolistener.core.events import Armed, Event, Outcome
 from corolistener.core.families import Family
+from corolistener.core.wishes import Wishes
 from corolistener.daemon.effects import Perform
 from corolistener.daemon.links import linked
 from corolistener.daemon.notes import Log
@@ -25,7 +26,7 @@ from corolistener.effects.definitions import Definitions
 from corolistener.effects.fence import FenceAgents
 from corolistener.effects.watchdog import Device, Mode, Watchdog
 from corolistener.errors import ConfigError, EffectError
-from corolistener.ids import NodeId, VmName
+from corolistener.ids import NodeId, Ticket, VmName
 
 if TYPE_CHECKING:
     from corolistener.effects.vm.hypervisor import Hypervisor
@@ -157,6 +158,15 @@ class Estate:
         """Other settings: agents and limits at once; the rest needs another process."""
         self.settings = settings
         self.agents.configure(settings.agents, _names(cluster))
+
+    def unmanaged(self) -> Iterable[tuple[str, str]]:
+        """The VMs of this node's hypervisor that are not in the cluster's care, and why."""
+        return self.hypervisor.unmanaged() if self.hypervisor is not None else ()
+
+    async def edit(self, name: VmName, wishes: Wishes) -> None:
+        """Write an administrator's wishes into a VM that nobody cares for yet. Raises EffectError."""
+        if self.hypervisor is not None:
+            await self.hypervisor.perform(EditVm(Ticket(0), name, wishes))
 
     def tell_managed(self, names: Iterable[VmName]) -> None:
         """Write down, if it is news, which VMs are in the cluster's care: libvirt's hook asks about these, whatever runs."""

@@ -31,7 +31,7 @@ from corolistener.effects.watchdog import Device
 from corolistener.engine.lanes import DEADLINES_MS
 from corolistener.engine.pump import Pump
 from corolistener.errors import ConfigError, EffectError, InvariantViolation
-from corolistener.ids import NodeId
+from corolistener.ids import NodeId, VmName
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 UNKNOWN_TIMERS = Timers(token=3650, consensus=4380, device=0)
@@ -264,6 +264,9 @@ class Node:
 
     def status(self) -> Status:
         return self.pump.core.status(now())
+
+    def objection(self, name: VmName) -> str:
+        return self.pump.core.objection(name, now())
 
     def save_journal(self, why: str) -> str:
         """Write the journal into the state directory; returns its path, or why it could not be written."""

@@ -6,38 +6,49 @@ import binascii
 import itertools
 import logging
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import corolistener
 from corolistener.core.actions import Answer
 from corolistener.core.config import CloudAddress
-from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event
+from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event, OrderAsked
 from corolistener.core.messages import PROTOCOL, AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
 from corolistener.core.status import LedgerStatus, NodeStatus, Status
 from corolistener.core.view import NO_RING
+from corolistener.core.wishes import Wishes, WishOrder
+from corolistener.daemon import vm_frames
 from corolistener.daemon.clock import now
 from corolistener.daemon.control import Peer
 from corolistener.daemon.node import Node
 from corolistener.effects.pull_server import PullServer
 from corolistener.errors import RequestRefused
-from corolistener.ids import NodeId
+from corolistener.ids import NodeId, VmName
+from corolistener.wire.control import ADMIN, VERBS
 
 Frame = dict[str, Any]
 Progress = Callable[[Frame], None]
 LEDGER_S, LOOK_S = 10.0, 0.05
 """How long a change of the ledger is waited for, and how often it is looked for."""
+MAY_S = 1.0
+"""How long a start that is objected to is waited for: the row that allows it may be on its way to this node."""
 REASON_MOST = 500
 """Characters of the reason for a panic: it heads every output."""
 
 
 class Operators:
-    """The Handler of the control server. `pull` is None where no key allows it; `prepared` is set by prepare-restart."""
+    """The Handler of the control server. `pull` is None where no key allows it; `prepared` is set by prepare-restart.
+
+    What this node's neighbours add, where there are any: `unmanaged`, the VMs of its hypervisor that are not cared for and
+    why; `edit`, which writes what is wanted of one of these, and raises EffectError.
+    """
 
     def __init__(self, node: Node, pull: PullServer | None) -> None:
         self.node, self.pull = node, pull
         self.prepared = asyncio.Event()
+        self.unmanaged: Callable[[], Iterable[tuple[str, str]]] = tuple
+        self.edit: Callable[[VmName, Wishes], Awaitable[None]] | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[asyncio.Future[Answer], Progress]] = {}
         node.answered = self._answered
@@ -50,8 +61,17 @@ class Operators:
         self.node.log.say(logging.INFO, code, **fields)
 
     async def request(self, verb: str, args: Frame, progress: Progress, peer: Peer) -> Frame:
-        self.note("request", {"verb": verb, "uid": str(peer.uid), "pid": str(peer.pid)})
+        if VERBS.get(verb) == ADMIN:
+            self.note("request", {"verb": verb, "uid": str(peer.uid), "pid": str(peer.pid)})
         match verb:
+            case "vms":
+                return vm_frames.vms_frame(self.node.pump.core.state, args, self.unmanaged())
+            case "plan":
+                return vm_frames.plan_frame(self.node.pump.core.state, args)
+            case "may-start":
+                return await self._may_start(vm_frames.name_in(args))
+            case _ if vm_frames.orders(verb):
+                return await self._order(verb, args, peer, progress)
             case "fence-confirm" | "panic" | "recover":
                 return await self._decree(verb, args, peer, progress)
             case "prepare-restart":
@@ -63,6 +83,24 @@ class Operators:
                 return self._join_token()
             case _:
                 return await self._change(change_of(verb, args), progress)
+
+    async def _order(self, verb: str, args: Frame, peer: Peer, progress: Progress) -> Frame:
+        """Have the cluster carry out an order about VMs; one about a VM that is not cared for is done here, if it is here."""
+        order = vm_frames.order_of(verb, args, [entry.id for entry in self.node.status().nodes])
+        if isinstance(order, WishOrder) and self.edit is not None and order.name in dict(self.unmanaged()):
+            await self.edit(order.name, order.wishes)
+            return {"node": self.node.config.me}
+        by = f"{_name(peer.uid)} at node {self.node.config.me}"
+        fields = await self._ask(lambda number: OrderAsked(number, order, by), progress)
+        return {"node": int(fields["node"]) if "node" in fields else None}
+
+    async def _may_start(self, name: VmName) -> Frame:
+        end = now() + MAY_S * 1000
+        why = self.node.objection(name)
+        while why and now() < end:
+            await asyncio.sleep(LOOK_S)
+            why = self.node.objection(name)
+        return {"may": not why, "why": why}
 
     def _join_token(self) -> Frame:
         if self.pull is None:

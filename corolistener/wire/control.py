@@ -12,10 +12,11 @@ and gets any number of progress frames and then exactly one answer, all with its
 
 Answers to different ids may overtake each other. What is no frame ends the connection.
 
-Verbs and their arguments; all but `may-start` and `status` belong to the admin socket. The first five are transactions of
-the cluster: progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members
-have it. The next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still
-to come.
+Verbs and their arguments; all but the last four belong to the admin socket. The first five are transactions of the cluster:
+progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members have it. The
+next three change the ledger; they answer {in_force}: whether a majority has it on disk already, or it is still to come. The
+six after them are orders about VMs and nodes: they answer {node}, the one that the VM is on or goes to, null for none, as
+soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, groups are names.
 
     config-push      text (base64 of the file)
     config-revert    version
@@ -25,11 +26,20 @@ to come.
     fence-confirm   node: it is gone and runs nothing; refused for a node that is here
     panic           reason: nothing is decided about VMs any more
     recover         ends a panic
+    vm-start        vm, and node if wanted
+    vm-stop         vm, and force: true does not ask its own system to shut down
+    vm-move         vm, live (true, false), and `to` if wanted
+    vm-set          vm, and what shall change of priority, order, together [groups], apart [groups], nodes [ids; none for any],
+                    managed (true, false)
+    maintenance     node, on (true, false), and drain: true to have its VMs moved off
+    fence           node: a lost one, whose fence agents are to be tried now
     join-token       answers {token, from}: for `config pull --from FROM --token TOKEN` on a new node
     prepare-restart  answers {restart_ms}: the next process may take that long, and adopts everything
     journal-dump     answers {path}
     may-start        vm (its name): libvirt's hook wants to know whether it may come to run on this node, now; answers
                      {may, why}: true or false, and words for people where it may not
+    plan             lose [nodes] or drain node: what would be; answers PLAN below
+    vms              all, or of them: names [vms], those on node, those after a name, at most `most`; answers VMS below
     status           answers the following, keys stable; more may come
 
     version, protocol, uptime_ms         of this daemon
@@ -57,6 +67,36 @@ to come.
     owed       [{node, vms, proof}]      nodes that are gone and may run VMs; proof null while there is none
     proven     [{node, proof}]           nodes that are known to run nothing, by what kind of proof
     panic      {reason, evidence, at}    null where there is none
+
+PLAN: what the master would decide, were these nodes lost and proven now, or drained; it changes nothing.
+
+    placements [{vm, from, to, reason, joined, left_mib}]   reason "most-memory-left", or "together" with the VM `joined`
+    owed       [{vm, from, refusals: [{obstacle, nodes, subject}]}]   what fits nowhere: which obstacle closes how many nodes,
+               and the storage, VM or group that it is about, else ""; obstacles are words of core/capacity
+    frozen     [{vm, from, why}]         of which nothing is decided
+    quorate    whether the nodes that are left have a quorum; without one nothing is started
+
+VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where names or after were given, `states` and
+`owed` but where most is 0.
+
+    vms        [{name, node, node_name, to, state, on, frozen, generation, priority, order, memory_mib, cpus, storages,
+               together, apart, nodes, definition, live, tried, local, troubles, copies, owed, why, refusals}]
+               node where it belongs, `to` where it goes (null: nowhere), live or by being stopped; state "running",
+               "suspended", "starting", "none", "in-doubt" or "lost" with its node; on whether it shall run; frozen why
+               nothing is decided about it, or ""; nodes where it may run, null for any; definition the SHA-256 of what it
+               is started from; tried the nodes that could not keep it running; local [storages] that no other member
+               reaches; troubles [{node, why, given_up}] and copies [{node, state, generation, stray, stuck}] what members
+               say; owed whether it should run and nobody is making it; why then "no-proof", "no-room" (and refusals, as
+               above), "given-up", "frozen", "panic" or "soon", else ""
+    more       the name to go on after, null at the end
+    states     {state: how many}         of all VMs; instead of "none": "off" for those that shall not run, else "down"
+    owed       {why: how many}           of all VMs
+    nodes      [{id, name, here, takes, why, memory_mib, reserved_percent, free_mib, cpus, vms, limit, storages,
+               maintenance}]
+               takes whether it is given VMs, why "left", "maintenance", "disallowed", "hypervisor-silent" or "settings" if
+               not; memory_mib to storages null where unknown; limit null for none; vms how many shall run there;
+               maintenance {drained, by, leaving}, null for none
+    unmanaged  [{name, why}]             what this node's hypervisor has and is not cared for
 """
 
 from __future__ import annotations
@@ -84,6 +124,8 @@ CLIENT, ADMIN = "client", "admin"
 
 VERBS = {
     "status": CLIENT,
+    "vms": CLIENT,
+    "plan": CLIENT,
     "may-start": CLIENT,
     "config-push": ADMIN,
     "config-revert": ADMIN,
@@ -93,6 +135,12 @@ VERBS = {
     "fence-confirm": ADMIN,
     "panic": ADMIN,
     "recover": ADMIN,
+    "vm-start": ADMIN,
+    "vm-stop": ADMIN,
+    "vm-move": ADMIN,
+    "vm-set": ADMIN,
+    "maintenance": ADMIN,
+    "fence": ADMIN,
     "join-token": ADMIN,
     "prepare-restart": ADMIN,
     "journal-dump": ADMIN,

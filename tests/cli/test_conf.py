@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lab.cluster import cannot
 
-from corolistener.cli import config, hooks, node, verbs
+from corolistener.cli import config, hooks, node, verbs, vm
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.problems import Severity
 from corolistener.coroconf.tree import parse
@@ -25,6 +25,7 @@ corolistener() {{
     case "$1 $2" in
         "config log") printf '%8s  2026-01-01\\n' 2 3 ;;
         "node list") printf '%s  name\\n' id 7 13 ;;
+        "vm list") printf '%s  n7\\n' name web db ;;
     esac
 }}
 source {CONF}/bash-completion/corolistener
@@ -41,7 +42,7 @@ def options(*words: str) -> set[str]:
     """The long options and next words that the program itself names in its help."""
     command = [sys.executable, "-c", "import sys; from corolistener.cli import main; main(sys.argv[1:])", *words, "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return set(re.findall(r"(?<![\w-])--[a-z]+", text))
+    return set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text))
 
 
 def test_every_verb_and_action_is_completed() -> None:
@@ -49,6 +50,7 @@ def test_every_verb_and_action_is_completed() -> None:
     assert set(config.ACTIONS) <= completed("config", "")
     assert set(node.ACTIONS) <= completed("node", "")
     assert set(hooks.ACTIONS) <= completed("hooks", "")
+    assert set(vm.ACTIONS) <= completed("vm", "")
     assert completed("st") == {"status"}
 
 
@@ -59,6 +61,7 @@ def test_every_verb_and_action_is_completed() -> None:
         *(("config", action) for action in config.ACTIONS),
         *(("node", action) for action in node.ACTIONS),
         *(("hooks", action) for action in hooks.ACTIONS),
+        *(("vm", action) for action in vm.ACTIONS),
     ],
 )
 def test_every_option_is_completed(words: tuple[str, ...]) -> None:
@@ -75,6 +78,13 @@ def test_versions_nodes_and_values_are_completed() -> None:
     assert "id" not in completed("node", "remove", "")
     assert completed("node", "edit", "7", "--replication", "") == {"on", "off"}
     assert completed("node", "add", "--address", "") == set()
+    assert {"web", "db"} <= completed("vm", "stop", "")
+    assert "name" not in completed("vm", "stop", "")
+    assert (
+        completed("vm", "start", "web", "--on", "") == completed("drain", "") - {"--config", *options("drain")} == {"7", "13"}
+    )
+    assert completed("maintenance", "7", "") >= {"on", "off"}
+    assert completed("plan", "--lose", "") == completed("fence", "--test", "") == {"7", "13"}
 
 
 def test_files_are_completed_where_a_file_is_meant(tmp_path: Path) -> None:

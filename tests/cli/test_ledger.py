@@ -64,7 +64,10 @@ def test_what_is_not_in_force_yet_is_said_so(
     assert daemon.asked == [asked, asked]
 
 
-@pytest.mark.parametrize("words", [("fence",), ("panic",), ("panic", "smoke"), ("recover", "now"), ("fence", "13")])
+@pytest.mark.parametrize(
+    "words",
+    [("fence",), ("panic",), ("panic", "smoke"), ("recover", "now"), ("fence", "13", "--confirm", "13"), ("fence", "--test")],
+)
 def test_what_is_missing_is_not_guessed(typed: Type, daemon: Told, words: tuple[str, ...]) -> None:
     done = typed(*words)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corolistener.cli import config, hooks, node, verbs
+from corolistener.cli import config, hooks, node, verbs, vm
 from corolistener.daemon import settings
 
 MAN = Path(__file__).parents[2] / "docs/man"
@@ -21,14 +21,23 @@ def plain(page: str) -> str:
 
 def test_every_verb_action_and_option_is_described() -> None:
     page = plain("corolistener.8")
-    for verb in set(verbs.VERBS) - {"config", "hooks", "node"}:
+    for verb in set(verbs.VERBS) - {"config", "hooks", "node", "vm"}:
         assert re.search(rf"^\.BR? {verb}\b", page, re.M), verb
-    for verb, actions in (("config", config.ACTIONS), ("node", node.ACTIONS), ("hooks", hooks.ACTIONS)):
+    for verb, actions in (
+        ("config", config.ACTIONS),
+        ("node", node.ACTIONS),
+        ("hooks", hooks.ACTIONS),
+        ("vm", vm.ACTIONS),
+    ):
         for action in actions:
             assert re.search(rf"^\.BR {verb} {action}\b", page, re.M), action
     for option in ("--list", "--json", "--config", "--version", "--help", "--from", "--token", "--force", "--address"):
         assert option in page
     for option in ("--id", "--name", "--priority", "--replication", "--confirm", "--test", "--directory", "--reason"):
+        assert option in page
+    for option in ("--test", "--on", "--to", "--order", "--together", "--apart", "--nodes", "--manage", "--lose", "--dry-run"):
+        assert option in page
+    for option in ("--no-wait", "--timeout"):
         assert option in page
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from corolistener.daemon.control import ControlServer, Peer
+from corolistener.daemon.control import ControlServer, Handler, Peer
 from corolistener.errors import RequestRefused
 
 Progress = Callable[[dict[str, Any]], None]
@@ -87,7 +87,7 @@ class Told:
 
 
 @contextmanager
-def serving(run_dir: str, handler: Told, group: str = "") -> Iterator[ControlServer]:
+def serving(run_dir: str, handler: Handler, group: str = "") -> Iterator[ControlServer]:
     """The server, listening; whatever start() raises is raised here."""
     loop = asyncio.new_event_loop()
     server = ControlServer(run_dir, group, handler)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corolistener.wire import control
 from corolistener.wire.control import ADMIN, CLIENT, MOST, VERBS, Decoder, FrameError, encode, request_of
 
 JSON = st.recursive(
@@ -102,9 +103,13 @@ def test_a_request_may_leave_out_its_arguments() -> None:
     assert request_of({"id": 7, "verb": "status"}) == (7, "status", {})
 
 
-def test_only_status_is_for_everybody() -> None:
-    assert [verb for verb, name in VERBS.items() if name == CLIENT] == ["status", "may-start"]
+def test_what_only_looks_is_for_everybody() -> None:
+    assert [verb for verb, name in VERBS.items() if name == CLIENT] == ["status", "vms", "plan", "may-start"]
     assert set(VERBS.values()) == {CLIENT, ADMIN}
+
+
+def test_every_verb_is_described() -> None:
+    assert [verb for verb in VERBS if f"\n    {verb} " not in (control.__doc__ or "")] == []
 
 
 def test_the_codec_costs_json_and_struct() -> None:

@@ -1,0 +1,54 @@
+"""A node that is to leave: its VMs are moved off or shut down first, where there is time and a lease for it."""
+
+from corolistener.core.actions import Multicast, Reason
+from corolistener.core.care import EMPTYING_MS, licensed, suspended
+from corolistener.core.config import OnShutdown
+from corolistener.core.copies import SHUT_DOWN_MS
+from corolistener.core.lifecycle import Mode
+from corolistener.core.messages import Ordered
+from corolistener.core.moves import incoming
+from corolistener.core.notes import NoteCode
+from corolistener.core.state import State
+from corolistener.core.wishes import ExcuseOrder
+from corolistener.ids import Instant
+
+
+def asked(s: State, now: Instant) -> None:
+    """SIGTERM. Who asks twice has no time."""
+    if s.mode not in (Mode.ADOPTING, Mode.RUNNING):
+        return
+    if s.emptying is None and must_empty(s, now):
+        s.emptying = s.ask_at = now
+        s.out.note(NoteCode.EMPTYING, how=s.config.care.on_shutdown.value)
+    else:
+        s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
+
+
+def proceed(s: State, now: Instant) -> None:
+    """Until the ledger says so, ask not to be given any VMs; then wait until those that are here are gone."""
+    if s.emptying is None or s.mode not in (Mode.ADOPTING, Mode.RUNNING):
+        return
+    if empty(s, now):
+        s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
+    elif s.me not in s.keeping.ledger.excused and now >= s.ask_at:
+        s.ask_at = Instant(now + s.config.timing.hello_ms)
+        drain = s.config.care.on_shutdown is OnShutdown.MIGRATE
+        s.out.do(Multicast(Ordered(0, ExcuseOrder(s.me, drain=drain, leaving=True), f"node {s.me}")))
+
+
+def must_empty(s: State, now: Instant) -> bool:
+    """VMs are here, or come, that can be moved off, or shut down in order, before this node leaves."""
+    some = s.copies.any or incoming(s, s.me)
+    return some and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
+
+
+def vacant(s: State) -> bool:
+    """No VM executes here, and none is on its way here: this node may say farewell."""
+    return suspended(s) and not (s.quorate and s.keeping.open and incoming(s, s.me))
+
+
+def empty(s: State, now: Instant) -> bool:
+    """Nothing is left to wait for, or it has taken too long: the rest is suspended, and then the farewell."""
+    assert s.emptying is not None
+    over = now >= s.emptying + EMPTYING_MS + SHUT_DOWN_MS
+    return over or not must_empty(s, now)
