@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lab.agents import Power, agent
-from lab.cluster import TUNED, Cluster, wait_for
+from lab.cluster import TUNED, Cluster, Conf, plain_conf, wait_for
 from lab.dog import Dog
 from lab.machine import SHARED
 from lab.node import Node
@@ -34,10 +34,17 @@ def settings(nodes: int, **sections: dict[str, Any]) -> dict[str, dict[str, Any]
 class Vms:
     """A cluster whose nodes run libvirtd, corosync and corolistener, with a power switch and a witness."""
 
-    def __init__(self, nodes: int = 3, *, dogs: bool = False, timers: dict[str, Any] | None = None, **sections: Any) -> None:
-        self.cluster = Cluster(
-            nodes=nodes, hypervisor=True, settings=settings(nodes, **sections), **(TUNED if timers is None else timers)
-        )
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        dogs: bool = False,
+        timers: dict[str, Any] | None = None,
+        conf: Conf = plain_conf,
+        **sections: Any,
+    ) -> None:
+        made = settings(nodes, **sections)
+        self.cluster = Cluster(nodes, conf, hypervisor=True, settings=made, **(TUNED if timers is None else timers))
         self.dogs = dogs
         self._stack = contextlib.ExitStack()
 
@@ -84,6 +91,13 @@ class Vms:
         self.witness.await_running(name, node)
         self.cared_for(name)
 
+    def install_hooks(self) -> None:
+        """libvirt's hook on every node; libvirtd looks for hooks when it starts."""
+        for node in self.on:
+            node.cli("hooks", "install")
+            node.hypervisor.restart()
+            wait_for(lambda node=node: len(noted(node, "hypervisor-connected")) >= 2, f"{node.name} is connected again")  # type: ignore[misc]
+
     def cared_for(self, *names: str) -> None:
         """Wait until every node that is on has these VMs in its stable ledger, and their definitions on its disk."""
 
@@ -122,12 +136,12 @@ class Vms:
 
 
 @contextlib.contextmanager
-def vms(nodes: int = 3, **options: Any) -> Iterator[Vms]:
-    """`Vms` for the length of a story; the verdict is asked for unless the story has failed already."""
+def vms(nodes: int = 3, verdict: bool = True, **options: Any) -> Iterator[Vms]:
+    """`Vms` for the length of a story; the verdict is asked for unless the story has failed already, or is about just that."""
     made = Vms(nodes, **options).up()
     try:
         yield made
     except BaseException:
         made.down(verdict=False)
         raise
-    made.down()
+    made.down(verdict)
