@@ -5,7 +5,7 @@ The invariants across nodes (one master per ring, the service once) need to see 
 
 from collections.abc import Callable
 
-from corolistener.core import care, keeping, moves, recovery
+from corolistener.core import care, keeping, mastership, moves, recovery
 from corolistener.core.actions import (
     Action,
     FeedWatchdog,
@@ -61,7 +61,8 @@ def _service_only_when_cleared(s: State, actions: list[Action], now: Instant) ->
     if not any(isinstance(action, StartService) for action in actions) or s.duties.service.failures:
         return None
     over = s.config.timing.vacated_ms
-    claims = {n: since for n, since in s.claims.items() if n != s.me and (since is None or now < since + over)}
+    waiting = {n: since for n, since in s.claims.items() if n != s.me and (since is None or now < since + over)}
+    claims = {n: since for n, since in waiting.items() if since is None or not mastership.proven(s, n)}
     return f"service started while {claims} may serve" if claims else None
 
 

@@ -71,9 +71,17 @@ def here(s: State) -> bool:
 
 
 def over(s: State, node: NodeId, now: Instant) -> bool:
-    """This node has been out of sight for so long that it serves no more."""
+    """This node serves no more: it is out of sight, and that is proven, or it has been for so long."""
     since = s.claims[node]
-    return since is not None and s.quorum.exclusive and now >= since + s.config.timing.vacated_ms
+    if since is None:
+        return False
+    return proven(s, node) or (s.quorum.exclusive and now >= since + s.config.timing.vacated_ms)
+
+
+def proven(s: State, node: NodeId) -> bool:
+    """A lost node runs nothing any more, by a proof that nobody can forget."""
+    kept = s.keeping.ledger.proven(node) is not None and not recovery.here(s, node)
+    return kept and keeping.stable(s) >= s.keeping.version.index
 
 
 def cleared(s: State, now: Instant) -> bool:

@@ -1,4 +1,5 @@
-"""Three real corosync nodes with corolistener on this machine; the master's node is killed, and you see the takeover.
+"""Three real corosync nodes with corolistener and six VMs on this machine; the master's node is killed, and you see what
+follows: the takeover, the proof that the node is off, and its VMs running elsewhere.
 
 Everything lives in network namespaces and is gone afterwards.
 """
@@ -8,15 +9,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 from lab import kept
-from lab.cluster import CHECKOUT, CLOUD_IP, NETWORK, SEED, Cluster, LabError, Node, cannot, wait_for
+from lab.agents import Power
+from lab.cluster import CHECKOUT, CLOUD_IP, NETWORK, SEED, Cluster, LabError, Node, VmWitness, cannot, wait_for
 from lab.machine import tell
+from lab.vm_stories import cared_for
+from lab.vm_stories import settings as vm_settings
 
 from bench import stamps, timeline
 from bench.sight import Sight
@@ -26,6 +30,7 @@ LIMIT_S = 90.0
 LATE_S = 0.3
 """A moment is printed when it is this old: until then an earlier one may still come to light."""
 SHORT_TOKEN_MS = 300
+VMS = ("web", "db", "mail", "dns", "shop", "wiki")
 
 
 @contextmanager
@@ -47,6 +52,8 @@ def begin(cluster: Cluster) -> Node:
     """Start everything; the master once it has everything a master has."""
     addresses = ", ".join(f"{node.name} {node.address}" for node in cluster.nodes)
     print(f"  nodes: {addresses}; cloud IP {CLOUD_IP}")
+    with step("libvirtd answers on every node"):
+        cluster.start_hypervisors()
     with step("corosync forms a ring and is quorate"):
         cluster.start_corosync()
         cluster.wait_quorate()
@@ -73,14 +80,45 @@ def listing(node: Node) -> None:
     print(f"\n{node.name}# corolistener -l\n{node.cli('-l').stdout}", end="", flush=True)
 
 
+# -- VMs
+
+
+def populate(cluster: Cluster) -> dict[str, Node]:
+    """Users start VMs, two on each node; where each runs once all are in the cluster's care."""
+    homes = {name: cluster.nodes[place // 2] for place, name in enumerate(VMS)}
+    with step(f"six VMs are started, and come into the cluster's care: {', '.join(VMS)}"):
+        for name, node in homes.items():
+            cluster.storage.create_image(name)
+            node.hypervisor.define(name)
+            node.hypervisor.virsh("start", name)
+        cared_for(cluster.nodes, *homes)
+    return homes
+
+
+def moved(node: Node) -> None:
+    """What `corolistener vm list` prints there."""
+    print(f"\n{node.name}# corolistener vm list\n{node.cli('vm', 'list').stdout}", end="", flush=True)
+
+
+def downtimes(cluster: Cluster, witness: VmWitness, lost: dict[str, Node]) -> None:
+    """For how long each lost VM did not execute, as the witness saw it, who asks the QEMUs themselves."""
+    print()
+    for name, old in lost.items():
+        new = cluster.node(int(witness.running_on(name)[0].removeprefix("n")))
+        down = (witness.first_running(name, new) - witness.last_running(name, old)) / 1e9
+        print(f"{'':24}    VM {name}: {old.name} to {new.name}, down for {down:.1f} s")
+    witness.assert_never_twice()
+    print(f"{'':24}    no VM ran twice at any moment, and no image had two writers", flush=True)
+
+
 # -- the takeover
 
 
 class Story:
     """The takeover of `victim`'s mastership: what is known of it at any moment, and how much of that has been printed."""
 
-    def __init__(self, cluster: Cluster, victim: Node, sight: Sight, began: int) -> None:
-        self.cluster, self.victim, self.sight, self.began = cluster, victim, sight, began
+    def __init__(self, cluster: Cluster, victim: Node, sight: Sight, began: int, vms: Collection[str]) -> None:
+        self.cluster, self.victim, self.sight, self.began, self.vms = cluster, victim, sight, began, vms
         self.survivors = cluster.others(victim)
         self.printed = 0
         self.explained = False
@@ -120,24 +158,30 @@ class Story:
                 print(f"{'':24}    the service waits {wait_ms} ms: {why}", flush=True)
 
     def over(self) -> bool:
-        """Every survivor has the new configuration, and everything has been printed."""
+        """Every survivor has the new configuration, every lost VM runs, and everything has been printed."""
         self.tell()
-        done = {moment.node for moment in self.moments() if moment.what.endswith(timeline.RELOADED)}
-        return len(done) == len(self.survivors) and self.printed >= len(self.moments())
+        known = self.moments()
+        done = {moment.node for moment in known if moment.what.endswith(timeline.RELOADED)}
+        run = {moment.what for moment in known} >= {f"VM {name} {timeline.RUNS}" for name in self.vms}
+        return len(done) == len(self.survivors) and run and self.printed >= len(known)
 
 
-def takeover(cluster: Cluster, master: Node) -> None:
+def takeover(cluster: Cluster, master: Node, homes: dict[str, Node]) -> None:
     """Kill the master's node and tell what follows."""
-    with Sight(cluster, *cluster.others(master)) as sight:
+    lost = {name: node for name, node in homes.items() if node is master}
+    with Power(cluster), cluster.vm_witness() as witness, Sight(cluster, *cluster.others(master)) as sight:
+        for name, node in homes.items():
+            witness.await_running(name, node)
         heading(f"The node of the master, {master.name}, loses power")
         print(timeline.HEAD, flush=True)
         began = time.time_ns()
         tell(master.init.pid, signal.SIGKILL)
-        story = Story(cluster, master, sight, began)
+        story = Story(cluster, master, sight, began, lost)
         kill = Moment(began, master.name, "SIGKILL of everything on this node")
         print(*timeline.rows([kill], began, None), flush=True)
         master.power_off()
         wait_for(story.over, "everything is taken over", LIMIT_S, 0.1)
+        downtimes(cluster, witness, lost)
     versions = {node.name: running_version(node) for node in story.survivors}
     print(f"{'':24}    corosync itself has loaded version " + ", ".join(f"{of} on {name}" for name, of in versions.items()))
 
@@ -166,14 +210,18 @@ def run(keep: bool, token: int | None) -> None:
     if directory:
         kept.make_room(directory)
     heading(f"Three nodes in network namespaces on {NETWORK}.0/24, the seed's corosync.conf, token {timers['token']} ms")
-    cluster = Cluster(**SEED, **timers, directory=directory)
+    settings = vm_settings(SEED["nodes"], {})
+    cluster = Cluster(**SEED, **timers, directory=directory, hypervisor=True, settings=settings)
     cluster.up()
     stay = False
     try:
         master = begin(cluster)
         listing(master)
-        takeover(cluster, master)
+        homes = populate(cluster)
+        moved(master)
+        takeover(cluster, master, homes)
         listing(cluster.node(cluster.holders()[0]))
+        moved(cluster.node(cluster.holders()[0]))
         stay = keep
     finally:
         if stay:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench import stamps
 from bench.stamps import MS, Fact, Line
 
-QUORUM, RELOADED = "quorum callback", "reloaded everywhere"
+QUORUM, RELOADED, RUNS = "quorum callback", "reloaded everywhere", "runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Moment:
 
 def told(node: str, line: Line) -> Moment | None:
     """What a line of the daemon's log adds to the story; None where it adds nothing."""
+    lost = line.fields.get("node", "") if line.code in ("fencing", "proven") else ""
+    vm = line.fields.get("vm", "")
     version = f"corosync.conf version {line.fields.get('version', '?')}"
     words = {
         ("view", ""): QUORUM,  # the first one of a ring that only lost nodes comes with it
@@ -30,8 +32,12 @@ def told(node: str, line: Line) -> Moment | None:
         ("config-offered", ""): f"{version} offered to the others",
         ("config-stored", ""): f"{version} stored",
         ("config-committed", ""): f"{version} {RELOADED}",
+        ("fencing", lost): f"asks the fence agent of n{lost}",
+        ("proven", lost): f"n{lost} runs nothing: proof by {line.fields.get('proof', '?')}",
+        ("vm-started", vm): f"VM {vm} created, suspended",
+        ("vm-resumed", vm): f"VM {vm} {RUNS}",
     }
-    detail = line.fields.get("lock") or line.fields.get("role") or ""
+    detail = line.fields.get("lock") or line.fields.get("role") or lost or vm
     what = words.get((line.code, detail))
     return Moment(line.wall, node, what, "log") if what else None
 

@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,14 +111,16 @@ def domain_xml(
     memory_mib: int = MEMORY_MIB,
     kvm: bool | None = None,
     unlocked: tuple[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> str:
     """The definition of a VM: always the same uuid for a name. `image`: absolute path on the node, else NAME's shared one.
 
     `kvm` None: where the processor can. `unlocked` is for a VM that shall run twice: options of QEMU's drive and device,
-    of which ("file.locking=off", "") takes no lock and ("", "share-rw=on") one that others may take too.
+    of which ("file.locking=off", "") takes no lock and ("", "share-rw=on") one that others may take too. `arguments` are
+    further ones of QEMU's.
     """
     kind = "kvm" if (hardware() if kvm is None else kvm) else "qemu"
-    path, disk, words = image or f"{SHARED}/{name}.img", "", []
+    path, disk, words = image or f"{SHARED}/{name}.img", "", list(arguments)
     if unlocked is None:
         disk = DISK.format(image=path)
     else:

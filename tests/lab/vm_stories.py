@@ -5,10 +5,10 @@ ran twice and no image ever had two writers.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from lab.agents import Power, agent
+from lab.agents import PASSWORD, Power, agent
 from lab.cluster import TUNED, Cluster, Conf, plain_conf, wait_for
 from lab.dog import Dog
 from lab.machine import SHARED
@@ -23,12 +23,25 @@ QUICK = {"grace_ms": 500, "margin_ms": 300, "restart_ms": 3000, "watchdog_timeou
 MakeVms = Callable[..., "Vms"]
 
 
-def settings(nodes: int, **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def settings(nodes: Iterable[int], timing: Mapping[str, int], **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """corolistener.toml of a node that carries VMs; agents for all nodes unless `fencing` says otherwise."""
-    names = [f"n{number}" for number in range(1, nodes + 1)]
-    fencing = {**QUICK, "agent": [agent(*names, then="off")], **sections.pop("fencing", {})}
+    agents = [agent(*nodes, options={"plug": "{node}", "passwd": PASSWORD}, then="off")]
+    fencing = {**timing, "agent": agents, **sections.pop("fencing", {})}
     vms = {"uri": URI, "migrate_uri": MIGRATE_URI, "shared_storage": [SHARED], **sections.pop("vms", {})}
     return {"vms": vms, "fencing": {key: value for key, value in fencing.items() if value is not None}, **sections}
+
+
+def cared_for(nodes: Iterable[Node], *names: str) -> None:
+    """Wait until every one of these nodes has these VMs in its stable ledger, and their definitions on its disk."""
+    wait_for(lambda: all(_knows(node, name) for node in nodes for name in names), f"{', '.join(names)} in everybody's care")
+
+
+def _knows(node: Node, name: str) -> bool:
+    """The node's list for libvirt's hook names the VM, and a definition of it is on the disk."""
+    listed = node.path("/var/lib/corolistener/managed")
+    shelf = node.path(f"/var/lib/corolistener/definitions/vm-{name}")
+    known = listed.exists() and name in listed.read_text().split() and shelf.exists() and any(shelf.glob("*.xml"))
+    return known and status(node).get("ledger", {}).get("stable", False)
 
 
 class Vms:
@@ -43,7 +56,7 @@ class Vms:
         conf: Conf = plain_conf,
         **sections: Any,
     ) -> None:
-        made = settings(nodes, **sections)
+        made = settings(range(1, nodes + 1), QUICK, **sections)
         self.cluster = Cluster(nodes, conf, hypervisor=True, settings=made, **(TUNED if timers is None else timers))
         self.dogs = dogs
         self._stack = contextlib.ExitStack()
@@ -100,18 +113,7 @@ class Vms:
 
     def cared_for(self, *names: str) -> None:
         """Wait until every node that is on has these VMs in its stable ledger, and their definitions on its disk."""
-
-        def so() -> bool:
-            return all(self.knows(node, name) for node in self.on for name in names)
-
-        wait_for(so, f"{', '.join(names)} in everybody's care")
-
-    def knows(self, node: Node, name: str) -> bool:
-        """The node's list for libvirt's hook names the VM, and a definition of it is on the disk."""
-        listed = node.path("/var/lib/corolistener/managed")
-        shelf = node.path(f"/var/lib/corolistener/definitions/vm-{name}")
-        known = listed.exists() and name in listed.read_text().split() and shelf.exists() and any(shelf.glob("*.xml"))
-        return known and status(node).get("ledger", {}).get("stable", False)
+        cared_for(self.on, *names)
 
     def capable(self, node: Node) -> bool:
         """Its hypervisor was reached, and the cluster has a master with a stable ledger."""

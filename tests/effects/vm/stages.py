@@ -156,7 +156,7 @@ class Simulated(Stage):
     def __init__(self) -> None:
         super().__init__()
         self.heap = Heap()
-        self.virtual = Virtual(ME, self.heap, Chance(), Executions(), set())
+        self.virtual = Virtual(ME, self.heap, Chance(), Executions(), set(), lambda other, anyway: None)
 
     def vm(self, word: str) -> Vm:
         return Vm(VmName(word), 16384)
@@ -294,7 +294,7 @@ class Qemu(Libvirt):
         super().__init__(f"qemu:///system?socket={socket}", SHARED, **options)
 
     def text(self, name: str) -> str:
-        return domain_xml(name, options=self.options)
+        return domain_xml(name, arguments=self.options)
 
     def vm(self, word: str) -> Vm:
         vm = super().vm(word)

@@ -8,7 +8,7 @@ import pytest
 
 from corolistener.core.actions import EditVm, Reason
 from corolistener.core.events import CopyChanged, Defined, Result
-from corolistener.core.messages import Wishes
+from corolistener.core.wishes import Wishes
 from corolistener.effects.vm.hypervisor import Hypervisor
 from corolistener.effects.vm.settings import Manage, VmSettings
 from corolistener.ids import NodeId, VmName

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corolistener.core.messages import Wishes
+from corolistener.core.wishes import Wishes
 from corolistener.effects.vm.settings import Manage, VmSettings, target
 from corolistener.effects.vm.sight import Rules, judge
 from corolistener.effects.vm.storages import Disk, reached, storage_of
