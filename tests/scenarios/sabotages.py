@@ -210,6 +210,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
 }
 
 BY_STORY = {
+    "deadlines are short": "lease/cannot-suspend",
     "a migration counts as on one node": "migration/source-dies-after-the-switch",
     "a farewell counts though a vm is on its way": "leaving/a-migration-has-not-begun",
     "what has half arrived is resumed": "migration/crashes-while-it-moves",
