@@ -305,8 +305,12 @@ def suspended(s: State) -> bool:
 
 
 def disarm(s: State) -> bool:
-    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do."""
-    if not s.watchdog_ms or s.disarming:
+    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do.
+
+    It stays armed where a VM may still be on its way here: that farewell is no proof (recovery.farewell), and what comes would
+    run with nobody to look after it.
+    """
+    if not s.watchdog_ms or s.disarming or (s.keeping.open and incoming(s, s.me)):
         return True
     if not s.unarming:
         s.unarming = s.restate = True
@@ -354,11 +358,6 @@ def must_empty(s: State, now: Instant) -> bool:
     """VMs are here, or come, that can be moved off, or shut down in order, before this node leaves."""
     some = s.copies.any or incoming(s, s.me)
     return some and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
-
-
-def vacant(s: State) -> bool:
-    """No VM executes here, and none is on its way here: this node may say farewell."""
-    return suspended(s) and not (s.quorate and s.keeping.open and incoming(s, s.me))
 
 
 def empty(s: State, now: Instant) -> bool:

@@ -171,7 +171,7 @@ def say(s: State, now: Instant) -> None:
     """What others wait to hear: that I have let go, that a returned node is admitted, that I leave."""
     held = not s.duties.nothing_held
     if s.mode is Mode.LEAVING:
-        if s.farewell_at is not None or (not held and care.vacant(s) and care.disarm(s)):
+        if s.farewell_at is not None or (not held and care.suspended(s) and care.disarm(s)):
             _leave(s, now)
         return
     if not s.group.settled:

@@ -5,10 +5,12 @@ import pytest
 from corolistener.core.actions import (
     DropAddress,
     HoldAddress,
+    MarkVm,
     MigrateVm,
     Reason,
     StartService,
     StopService,
+    SuspendVm,
     TicketedAction,
     Until,
 )
@@ -190,3 +192,10 @@ def test_a_migration_takes_as_long_as_it_takes() -> None:
     assert run.ended == []
     run.lane.expire(Instant(NOW + MIGRATION_MS))
     assert run.ended == [(1, Result.TIMED_OUT)]
+
+
+def test_what_hangs_at_a_vm_does_not_keep_it_from_being_suspended() -> None:
+    run = Run()
+    run.submit(MarkVm(Ticket(1), VmName("a"), 3), SuspendVm(Ticket(2), VmName("a"), Reason.QUORUM_LOST))
+    assert run.ended == [(1, Result.SUPERSEDED)]
+    assert run.begun == [1, 2]
