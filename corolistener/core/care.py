@@ -29,7 +29,7 @@ from corolistener.core.keeping import firm, stable
 from corolistener.core.ledger import Known, Placed, Version, same_chapter
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Inventory, Report, VmState
-from corolistener.core.moves import report_of
+from corolistener.core.moves import incoming, report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
@@ -330,8 +330,12 @@ def suspended(s: State) -> bool:
 
 
 def disarm(s: State) -> bool:
-    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do."""
-    if not s.watchdog_ms or s.disarming:
+    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do.
+
+    It stays armed where a VM may still be on its way here: that farewell is no proof (recovery.farewell), and what comes would
+    run with nobody to look after it.
+    """
+    if not s.watchdog_ms or s.disarming or (s.keeping.open and incoming(s, s.me)):
         return True
     if not s.unarming:
         s.unarming = s.restate = True

@@ -1,7 +1,7 @@
 """A node that is to leave: its VMs are moved off or shut down first, where there is time and a lease for it."""
 
 from corolistener.core.actions import Multicast, Reason
-from corolistener.core.care import EMPTYING_MS, licensed, suspended
+from corolistener.core.care import EMPTYING_MS, licensed
 from corolistener.core.config import OnShutdown
 from corolistener.core.copies import SHUT_DOWN_MS
 from corolistener.core.lifecycle import Mode
@@ -40,11 +40,6 @@ def must_empty(s: State, now: Instant) -> bool:
     """VMs are here, or come, that can be moved off, or shut down in order, before this node leaves."""
     some = s.copies.any or incoming(s, s.me)
     return some and s.config.care.hypervisor and licensed(s, now) and s.keeping.ledger.panic is None
-
-
-def vacant(s: State) -> bool:
-    """No VM executes here, and none is on its way here: this node may say farewell."""
-    return suspended(s) and not (s.quorate and s.keeping.open and incoming(s, s.me))
 
 
 def empty(s: State, now: Instant) -> bool:

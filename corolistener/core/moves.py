@@ -124,9 +124,9 @@ def _told(s: State, row: Placed) -> Placed:
 
 
 def _shut_down(s: State, row: Placed) -> bool:
-    """Its user did, while it was moving."""
+    """Its user did, while it was moving; what is not moved live we shut down, and a restarted daemon does not know that."""
     name = row.vm.name
-    return any(name in s.group.peers[node].inventory.ended for node in row.holders if knows(s, name, node))
+    return row.live and any(name in s.group.peers[node].inventory.ended for node in row.holders if knows(s, name, node))
 
 
 # -- begins

@@ -69,7 +69,7 @@ def _changes(s: State, now: Instant) -> Rows:
         old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}
         lost = {node for node in old | {each.node for each in proven} if not here(s, node)}
         # One kind at a time: each is planned as if nothing else took room.
-        going = _relocate(s, lost) or moves.given_up(s, now) or moves.drained(s, now)
+        going = placed or _relocate(s, lost) or moves.given_up(s, now) or moves.drained(s, now)
         placed = going | moves.ended(s, lost, now) | placed
         if not going:
             s.desk.again = {name: at for name, at in s.desk.again.items() if now < at}

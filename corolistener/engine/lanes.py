@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from corolistener.core.actions import (
     DisarmWatchdog,
     DropAddress,
+    EditVm,
+    MarkVm,
     MigrateVm,
     ReleaseLock,
+    ShutDownVm,
     StopService,
     StopVm,
     SuspendVm,
@@ -49,8 +52,13 @@ def until_of(action: TicketedAction) -> Until | None:
     return getattr(action, "until", None)
 
 
+def yields(action: TicketedAction) -> bool:
+    """It is ended by what lets go: it takes something, or does a VM no good that hangs and must be suspended."""
+    return until_of(action) is not None or isinstance(action, MarkVm | ShutDownVm | EditVm)
+
+
 def lets_go(action: TicketedAction) -> bool:
-    """It ends a taking action that is still under way, and those that wait, in its lane."""
+    """It ends an action that yields and is still under way, and those that wait, in its lane."""
     return isinstance(action, DropAddress | ReleaseLock | StopService | SuspendVm | StopVm | DisarmWatchdog)
 
 
@@ -78,9 +86,9 @@ class Lane:
 
     def _supersede(self) -> None:
         """Nothing that takes has a meaning before something that lets go."""
-        takes = [action for action in self.waiting if until_of(action) is not None]
-        self.waiting = deque(action for action in self.waiting if until_of(action) is None)
-        if self.running is not None and until_of(self.running) is not None:
+        takes = [action for action in self.waiting if yields(action)]
+        self.waiting = deque(action for action in self.waiting if not yields(action))
+        if self.running is not None and yields(self.running):
             takes.insert(0, self.running)
             self._stop()
         for action in takes:

@@ -17,7 +17,7 @@ from corolistener.core.actions import (
     TicketedAction,
 )
 from corolistener.core.notes import NoteCode
-from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder
+from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder, Wishes, WishOrder
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Manner
 from corolistener.sim.vms import STORAGE, Estate, read_options, read_vm, span_ms
@@ -136,12 +136,13 @@ class VmVerbs:
 
     def do_order(self, name: str, verb: str, what: str, *words: str) -> None:
         """An operator at a node: `order n1 move VM [n2] [cold]`, `order n1 start VM [n2]`, `order n1 stop VM [force]`,
-        `order n1 excuse n3 [drain]`, `order n1 readmit n3`, `order n1 fence n3`."""
+        `order n1 wish VM priority=5`, `order n1 excuse n3 [drain]`, `order n1 readmit n3`, `order n1 fence n3`."""
         node = next((_node(word) for word in words if word.removeprefix("n").isdigit()), NodeId(0))
         orders: dict[str, Callable[[], Order]] = {
             "move": lambda: MoveOrder(VmName(what), node, "cold" not in words),
             "start": lambda: StartOrder(VmName(what), node),
             "stop": lambda: StopOrder(VmName(what), "force" in words),
+            "wish": lambda: WishOrder(VmName(what), Wishes(priority=int(words[0].removeprefix("priority=")))),
             "excuse": lambda: ExcuseOrder(_node(what), drain="drain" in words),
             "readmit": lambda: ExcuseOrder(_node(what), on=False),
             "fence": lambda: FenceOrder(_node(what)),

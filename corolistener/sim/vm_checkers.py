@@ -352,7 +352,8 @@ def _owed(states: dict[NodeId, State], ledger: Ledger, row: Placed) -> bool:
     if any(ledger.proven(node) is None for node in row.holders if node not in states):
         return True
     s = next(iter(states.values()))
-    nodes = [peer.capacity for peer in s.group.peers.values() if peer.capacity is not None]
+    able = [peer for node, peer in s.group.peers.items() if node not in ledger.excused]  # one may be leaving
+    nodes = [peer.capacity for peer in able if peer.capacity is not None]
     lost = [each.vm for each in ledger.placements.values() if each.on and each.node not in states]
     names = {vm.name for vm in lost}
     running = [Placement(each.vm, each.node) for each in ledger.placements.values() if each.on and each.vm.name not in names]

@@ -1,5 +1,5 @@
 """The figures of corolistener on real nodes: how long a takeover takes, what `-l` and an idle daemon cost; and
-of its planner, which needs no nodes."""
+of its planner and its simulator, which need no nodes."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.cluster import TUNED, LabError, Node, cannot
 from lab.node import daemon_argv
 
-from bench import place, planner
+from bench import place, planner, swarm
 from bench.figures import Figure, notes, table
 from bench.scene import Scene, Takeover
 from bench.stamps import MS
@@ -197,6 +197,12 @@ def planned(bench: Bench) -> None:
     bench.progress(planner.growth(found))
 
 
+def simulated(bench: Bench) -> None:
+    """100 nodes with 3,000 VMs for 80 virtual seconds."""
+    bench.progress("simulator")
+    bench.figures.append(swarm.figure(bench.rounds or 1))
+
+
 Part = Callable[[Bench, Scene], None]
 PARTS: dict[str, tuple[Part, ...]] = {
     "takeover": (takeover, cuts),
@@ -206,9 +212,9 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "import": (imports,),
     "idle": (idle,),
 }
-PLANNER = "planner"
-"""The part that needs no nodes, nor root."""
-NAMES = (*PARTS, PLANNER)
+NODELESS: dict[str, Callable[[Bench], None]] = {"planner": planned, "simulator": simulated}
+"""The parts that need no nodes, nor root."""
+NAMES = (*PARTS, *NODELESS)
 IDLE_TIMERS = {"token": 1000}
 """The idle figures are taken with the lab's ordinary timers, as on a real cluster; everything else with the tuned ones."""
 
@@ -222,9 +228,10 @@ def chosen(names: Sequence[str]) -> list[Part]:
 def run(bench: Bench, names: Sequence[str], wait_s: float) -> None:
     """Measure. LabError where the machine cannot, AssertionError where a cluster does not come to rest."""
     parts = chosen(names)
-    if not names or PLANNER in names or "all" in names:
-        place.quiet(wait_s, bench.progress)
-        planned(bench)
+    for name, measure in NODELESS.items():
+        if not names or name in names or "all" in names:
+            place.quiet(wait_s, bench.progress)
+            measure(bench)
     for timers, some in (
         (TUNED, [part for part in parts if part is not idle]),
         (IDLE_TIMERS, [part for part in parts if part is idle]),

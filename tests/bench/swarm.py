@@ -12,14 +12,13 @@ from corolistener.sim import cluster
 from corolistener.sim.vms import GIB, STORAGE, VmOptions
 from corolistener.sim.world import Options, World
 
-NODES, VMS = 100, 3000
+NODES, VMS, KILLED = 100, 3000, 9
 CREATED_MS, KILLED_MS, UNTIL_MS = 10_000, (20_000, 30_000, 40_000), 80_000
-KILLED_AT_ONCE = 3
 MOST_MS = 60_000.0
 
 
-def world(nodes: int = NODES, vms: int = VMS, seed: int = 1) -> World:
-    """All nodes are off; VMs are created on all of them alike, and some nodes lose power for good at each of KILLED_MS."""
+def world(nodes: int = NODES, vms: int = VMS, killed: int = KILLED, seed: int = 1) -> World:
+    """All nodes are off; VMs are created on all of them alike, and `killed` nodes lose power for good, at KILLED_MS."""
     made = cluster.world([None] * nodes, Options(vms=VmOptions(boots_after_ms=None, memory_kib=256 * GIB, cpus=128)), seed=seed)
     estate = made.estate
     assert estate is not None
@@ -28,10 +27,9 @@ def world(nodes: int = NODES, vms: int = VMS, seed: int = 1) -> World:
     for number in range(vms):
         vm, at = Vm(VmName(f"v{number}"), 2 * GIB, 1, storages=frozenset({STORAGE})), NodeId(1 + number % nodes)
         made.heap.at(CREATED_MS + number % 1000, lambda vm=vm, at=at: estate.create(vm, at))  # type: ignore[misc]
-    for turn, when in enumerate(KILLED_MS):
-        for number in range(KILLED_AT_ONCE):
-            node = NodeId(1 + (1 + turn * KILLED_AT_ONCE + number) * nodes // (1 + len(KILLED_MS) * KILLED_AT_ONCE) - 1)
-            made.heap.at(when, lambda node=node: made.power_off(node))  # type: ignore[misc]
+    for number in range(killed):
+        node, when = NodeId(1 + (number + 1) * (nodes // (killed + 1))), KILLED_MS[number % len(KILLED_MS)]
+        made.heap.at(when, lambda node=node: made.power_off(node))  # type: ignore[misc]
     return made
 
 
@@ -50,6 +48,5 @@ def figure(rounds: int) -> Figure:
     for _ in range(rounds):
         ms, placed, running = played(world())
         took.append(ms)
-        killed = len(KILLED_MS) * KILLED_AT_ONCE
-        note = f"{killed} of {NODES} simulated nodes killed; {placed} VMs placed, {running} run in the end."
+        note = f"{KILLED} of {NODES} simulated nodes killed; {placed} VMs placed, {running} run in the end."
     return Figure(f"simulate {UNTIL_MS // 1000} s, {NODES} nodes, {VMS} VMs", "ms", tuple(took), most=MOST_MS, note=note)

@@ -1,15 +1,16 @@
 """What becomes of a copy of a VM: the aim as a table, and the deeds that lead there."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
-from corolistener.core.copies import Aim, Copies, Copy, Deed, aim
+from corolistener.core.copies import CRASHES_MS, SHUT_DOWN_MS, Aim, Copies, Copy, Deed, aim
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.ledger import Placed
-from corolistener.core.messages import VmState
+from corolistener.core.messages import Report, VmState
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 ME, OTHER = NodeId(1), NodeId(2)
@@ -24,7 +25,7 @@ HERE, ELSEWHERE, OFF, FROZEN = (
 T0, TIMING = Instant(1000), Timing()
 
 
-def copy(state: VmState | None = None, generation: int = 0, **facts: bool) -> Copy:
+def copy(state: VmState | None = None, generation: int = 0, **facts: Any) -> Copy:
     return Copy(VM, state, generation=generation, **facts)
 
 
@@ -149,3 +150,93 @@ def test_who_shuts_a_vm_down_means_it() -> None:
     assert copies.inventory().ended == (VM.name,)
     copies.seen(Copied(VM, RUNNING, 0))
     assert copies.inventory().ended == ()
+
+
+def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() -> None:
+    for by_user in (True, False):
+        copies = Copies()
+        copies.listed((Copied(VM, RUNNING, 3),))
+        copies.vms[VM.name].begin(Ticket(1), Deed.MIGRATE, 3)
+        copies.gone(VM.name, by_user, T0, TIMING)
+        assert copies.inventory().ended == (VM.name,) * by_user
+        assert copies.inventory().troubles == ()
+
+
+def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
+    copies = Copies()
+    copies.listed((Copied(VM, RUNNING, 3),))
+    copies.vms[VM.name].asked_at = T0
+    copies.gone(VM.name, True, T0, TIMING)
+    assert copies.inventory().ended == ()
+    assert copies.inventory().troubles == ()
+    copies.gone(VmName("unknown"), True, T0, TIMING)
+    assert list(copies.vms) == [VM.name]
+
+
+def test_crashes_count_within_ten_minutes_and_each_waits_longer_but_the_first() -> None:
+    what, times = copy(RUNNING, 3), [0, 1000, 2000, CRASHES_MS]
+    seen = []
+    for ms in times:
+        what.crashed(Instant(T0 + ms), TIMING)
+        seen.append((what.crashes, what.retry_at - T0 - ms))
+    assert seen == [(1, 0), (2, 1000), (3, 2000), (1, 0)]
+    what.gave_up = 3
+    what.asked_again()
+    assert not what.failing
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "stuck", "doubt", "tried"),
+    [
+        (Outcome(Result.DONE), None, "", False, (3, OTHER)),
+        (Outcome(Result.FAILED, "refused"), RUNNING, "refused", False, (3, OTHER)),
+        (Outcome(Result.TIMED_OUT), RUNNING, "timed-out", True, (3, OTHER)),
+        (Outcome(Result.SUPERSEDED), RUNNING, "", False, None),
+    ],
+)
+def test_a_migration_ends(outcome: Outcome, state: VmState | None, stuck: str, doubt: bool, tried: object) -> None:
+    what = copy(RUNNING, 3)
+    what.begin(Ticket(1), Deed.MIGRATE, 3)
+    what.tried = (3, OTHER)
+    assert what.risky
+    what.end(outcome, T0, TIMING)
+    assert (what.state, what.stuck, what.doubt, what.tried) == (state, stuck, doubt, tried)
+    assert what.failures == 0
+
+
+def test_what_does_not_shut_down_is_destroyed_after_a_minute() -> None:
+    what = copy(RUNNING, 3)
+    assert what.next(Aim.END, 3, T0) is Deed.SHUT_DOWN
+    what.asked_at = T0
+    assert what.next(Aim.END, 3, Instant(T0 + SHUT_DOWN_MS - 1)) is None
+    assert what.next(Aim.END, 3, Instant(T0 + SHUT_DOWN_MS)) is Deed.DESTROY
+    assert copy(SUSPENDED, 3).next(Aim.END, 3, T0) is Deed.DESTROY
+    assert copy(RUNNING, 3, stray=True).next(Aim.END, 3, T0) is Deed.DESTROY
+    assert copy().next(Aim.END, 3, T0) is None
+
+
+MOVING, COLD, COMING = Placed(VM, ME, 3, OTHER), Placed(VM, ME, 3, OTHER, live=False), Placed(VM, OTHER, 3, ME)
+
+
+@pytest.mark.parametrize(
+    ("what", "placed", "other", "wanted"),
+    [
+        (copy(RUNNING, 3), MOVING, None, Aim.MOVE),
+        (copy(RUNNING, 3, tried=(3, OTHER)), MOVING, None, Aim.KEEP),
+        (copy(RUNNING, 3, tried=(2, OTHER)), MOVING, None, Aim.MOVE),
+        (copy(SUSPENDED, 3), MOVING, Report(VM, RUNNING, 3), Aim.DESTROY),
+        (copy(SUSPENDED, 3, tried=(3, OTHER)), MOVING, Report(VM, SUSPENDED, 3), Aim.KEEP),
+        (copy(RUNNING, 3), COLD, None, Aim.END),
+        (copy(SUSPENDED, 3), COMING, Report(VM, RUNNING, 3), Aim.KEEP),
+        (copy(SUSPENDED, 3), COMING, Report(VM, SUSPENDED, 3, stuck="refused"), Aim.DESTROY),
+        (copy(RUNNING, 3), COMING, Report(VM, SUSPENDED, 3, stuck="refused"), Aim.KEEP),
+        (copy(), COMING, None, Aim.KEEP),
+        (copy(RUNNING, 3, stray=True), MOVING, None, Aim.SUSPEND),
+        (copy(RUNNING, 3, stray=True), COMING, None, Aim.SUSPEND),
+        (copy(RUNNING, 3, stopping=True), HERE, None, Aim.END),
+        (copy(SUSPENDED, 3, gave_up=3), HERE, None, Aim.DESTROY),
+        (copy(gave_up=3), HERE, None, Aim.KEEP),
+    ],
+)
+def test_the_aim_of_what_moves_or_is_to_end(what: Copy, placed: Placed, other: Report | None, wanted: Aim) -> None:
+    assert aim(what, placed, ME, licensed=True, held=False, firm=True, due=True, other=other) is wanted

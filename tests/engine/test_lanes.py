@@ -5,17 +5,20 @@ import pytest
 from corolistener.core.actions import (
     DropAddress,
     HoldAddress,
+    MarkVm,
+    MigrateVm,
     Reason,
     StartService,
     StopService,
+    SuspendVm,
     TicketedAction,
     Until,
 )
 from corolistener.core.config import CloudAddress
 from corolistener.core.events import Outcome, Result
 from corolistener.core.view import RingId
-from corolistener.engine.lanes import MOST, Lane
-from corolistener.ids import Instant, NodeId, Ticket
+from corolistener.engine.lanes import MIGRATION_MS, MOST, Lane
+from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 from .neighbours import DONE, Prompt, Raising, Slow
 
@@ -179,3 +182,20 @@ def test_every_ticket_ends_once() -> None:
         run.lane.expire(Instant(99_999))
         run.lane.advance(RING, Instant(90_000))
     assert sorted(ticket for ticket, _ in run.ended) == list(tickets)
+
+
+def test_a_migration_takes_as_long_as_it_takes() -> None:
+    run = Run()
+    until = Until(RING, Instant(5000))
+    run.submit(MigrateVm(Ticket(1), VmName("a"), NodeId(2), "192.0.2.2", until, Reason.ORDERED))
+    run.lane.expire(Instant(NOW + MIGRATION_MS - 1))
+    assert run.ended == []
+    run.lane.expire(Instant(NOW + MIGRATION_MS))
+    assert run.ended == [(1, Result.TIMED_OUT)]
+
+
+def test_what_hangs_at_a_vm_does_not_keep_it_from_being_suspended() -> None:
+    run = Run()
+    run.submit(MarkVm(Ticket(1), VmName("a"), 3), SuspendVm(Ticket(2), VmName("a"), Reason.QUORUM_LOST))
+    assert run.ended == [(1, Result.SUPERSEDED)]
+    assert run.begun == [1, 2]
