@@ -378,8 +378,10 @@ def _overtaken(s: State, told: Inventory) -> bool:
 
 def stopping(s: State, now: Instant) -> bool:
     """What is still here is to shut down: it was not moved off in time, or is not to be."""
-    moved = s.config.care.on_shutdown is OnShutdown.MIGRATE
-    return s.emptying is not None and now >= s.emptying + (EMPTYING_MS if moved else 0)
+    how = s.config.care.on_shutdown
+    if s.emptying is None or how is OnShutdown.REFUSE:
+        return False
+    return how is OnShutdown.STOP or now >= s.emptying + EMPTYING_MS
 
 
 def deadline(s: State) -> list[Instant]:

@@ -88,7 +88,7 @@ class OnShutdown(Enum):
     MIGRATE = "migrate"
     STOP = "stop"
     REFUSE = "refuse"
-    """The machine's shutdown is held up while VMs are here; one that comes all the same is like STOP."""
+    """It does not leave before somebody has seen to its VMs, or asks a second time."""
 
 
 class ProofKind(Enum):

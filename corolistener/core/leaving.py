@@ -46,4 +46,4 @@ def empty(s: State, now: Instant) -> bool:
     """Nothing is left to wait for, or it has taken too long: the rest is suspended, and then the farewell."""
     assert s.emptying is not None
     over = now >= s.emptying + EMPTYING_MS + SHUT_DOWN_MS
-    return over or not must_empty(s, now)
+    return (over and s.config.care.on_shutdown is not OnShutdown.REFUSE) or not must_empty(s, now)

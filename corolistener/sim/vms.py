@@ -24,7 +24,7 @@ from corolistener.core.actions import (
     TicketedAction,
 )
 from corolistener.core.capacity import Capacity, Vm
-from corolistener.core.config import Care, ProofKind
+from corolistener.core.config import Care, OnShutdown, ProofKind
 from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
@@ -63,6 +63,7 @@ class VmOptions:
     cpus: int = 16
     vm_limit: int | None = None
     parallel_starts: int = 4
+    on_shutdown: OnShutdown = OnShutdown.MIGRATE
 
     def memory_of(self, node: NodeId) -> int:
         return dict(self.memories).get(node, self.memory_kib)
@@ -133,7 +134,7 @@ class Estate:
         o = self.options
         capacity = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
-        return Care(True, capacity, o.proofs, agents, o.parallel_starts)
+        return Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown)
 
     def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
         return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}
@@ -317,12 +318,13 @@ class Estate:
 
 
 def read_options(words: Sequence[str]) -> VmOptions:
-    """`[watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N] [parallel=N]`.
+    """`[watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N] [parallel=N]
+    [shutdown=migrate|stop|refuse]`.
 
     Raises ValueError.
     """
     named = dict(word.partition("=")[::2] for word in words)
-    if unknown := sorted(named.keys() - {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel"}):
+    if unknown := sorted(named.keys() - {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown"}):
         raise ValueError(f"no option named {unknown[0]!r}")
     usual = VmOptions()
     memory = [gib_kib(text) for text in named.get("memory", "64G").split(",")]
@@ -335,6 +337,7 @@ def read_options(words: Sequence[str]) -> VmOptions:
         memories=tuple((NodeId(number), kib) for number, kib in enumerate(memory, 1)),
         vm_limit=int(named["limit"]) if "limit" in named else None,
         parallel_starts=int(named.get("parallel", usual.parallel_starts)),
+        on_shutdown=OnShutdown(named.get("shutdown", usual.on_shutdown.value)),
     )
 
 
