@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from corolistener.cli import render
+from corolistener.cli import check_vms, render
 from corolistener.cli.verbs import Parser
 from corolistener.client import ClientError, connect
 from corolistener.coroconf.facts import Facts, read_facts
@@ -275,6 +275,14 @@ def _agents(found: Found) -> Iterator[Finding]:
         yield Finding(WARNING, "fence agent", "others may read the agents' options: chmod 0600", settings.path)
 
 
+def _vms(found: Found) -> Iterator[Finding]:
+    """Where there is a hypervisor."""
+    nodes = found.facts.nodes if found.facts is not None else ()
+    me = node_here(nodes)
+    for level, text, path in check_vms.look(found.settings, [(n.nodeid, n.name) for n in nodes if n.nodeid != me]):
+        yield Finding(level, "vms", text, path)
+
+
 def _locks(found: Found) -> Iterator[Finding]:
     """Whether others can remove or rename lock files: only in a directory of root's, sticky if others may write."""
     path = found.settings.locks.directory
@@ -348,6 +356,7 @@ CHECKS: tuple[Callable[[Found], Iterable[Finding]], ...] = (
     _address,
     _service,
     _agents,
+    _vms,
     _locks,
     _key,
     _drop_in,

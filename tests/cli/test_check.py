@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daemon.serving import Told
@@ -14,7 +15,7 @@ from corolistener.core.config import CloudAddress
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.tree import parse
 from corolistener.corosync.errors import LibraryUnavailable, NotExist
-from corolistener.daemon.settings import Agent, Cluster, Fencing, Locks, Service, Settings
+from corolistener.daemon.settings import Agent, Cluster, Fencing, Locks, Service, Settings, Vms
 
 from .conftest import Type
 
@@ -249,6 +250,37 @@ def test_a_file_from_the_future(tmp_path: Path) -> None:
     os.utime(conf, (time.time() + 3600, time.time() + 3600))
     [finding] = check._clock(found(settings))
     assert (finding.level, finding.path) == ("warning", str(conf))
+
+
+def vms(uri: str | None, *storage: str, **fencing: Any) -> Settings:
+    watched = {"watchdog_device": "/dev/null", **fencing}
+    return Settings(vms=Vms(uri=uri, shared_storage=storage), fencing=Fencing(**watched), agents=(Agent(("b",), "/bin/true"),))
+
+
+def test_without_a_hypervisor_nothing_is_said_of_vms() -> None:
+    assert list(check._vms(found(vms(None)))) == []
+
+
+def test_vms_and_what_a_lost_node_is_believed_by(tmp_path: Path) -> None:
+    told = {
+        each.text: each.level for each in check._vms(found(vms("test:///default", str(tmp_path), "/nowhere/at/all", "pool:x")))
+    }
+    assert told["test:///default answers"] == "ok"
+    assert told["shared storage is there"] == "ok"
+    assert told["no such directory: VMs on it do not start here"] == "warning"
+    assert told["this node's watchdog is there"] == "ok"
+    [without] = [text for text in told if text.startswith("no fence agent for")]
+    assert "no fence agent for c:" in without
+
+
+def test_a_hypervisor_that_does_not_answer_and_a_watchdog_that_is_missed() -> None:
+    told = [(each.level, each.text) for each in check._vms(found(vms("test:///nowhere.xml", watchdog_device="/nowhere")))]
+    assert any(level == "error" and text.startswith("test:///nowhere.xml: ") for level, text in told)
+    assert any(level == "warning" and text.startswith("no watchdog") for level, text in told)
+    told = [
+        (each.level, each.text) for each in check._vms(found(vms("test:///default", watchdog="required", watchdog_device="/n")))
+    ]
+    assert any(level == "error" and text.startswith("a watchdog is required") for level, text in told)
 
 
 def test_the_daemon_is_asked(typed: Type, daemon: Told, root: Path) -> None:
