@@ -138,7 +138,7 @@ def abandoned(s: State, now: Instant) -> bool:
 
 def _abandoned_at(s: State) -> Instant | None:
     """They count a lease more, from a change that was not before the last heartbeat by which this node was confirmed."""
-    if s.copies.since is None or not s.leased:
+    if s.copies.since is None or not s.leased or not s.quorum.exclusive:
         return None
     known = replace(announced(s), lease_ms=0)
     waits = [deadline_ms(kind, known, s.config.timing) for kind in s.config.care.proofs]

@@ -21,7 +21,7 @@ WATCHDOG_MS = 4000
 QUICK = {"grace_ms": 500, "margin_ms": 300, "restart_ms": 3000, "watchdog_timeout_ms": WATCHDOG_MS, "heartbeat_ms": 200}
 """Durations of the stories: short, and in the same order as the usual ones."""
 TIMERS = {"token": 600, "coefficient": 0}
-"""Not the tuned profile: a machine that boots guests stands still for longer than its token, and whoever is missed is fenced."""
+"""Not the tuned profile: a machine that boots guests stands still for longer than its token, and who is missed is fenced."""
 
 
 def settings(nodes: Iterable[int], timing: Mapping[str, int], **sections: dict[str, Any]) -> dict[str, dict[str, Any]]:
