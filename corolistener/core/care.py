@@ -69,7 +69,7 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
     coming = {name for name in s.keeping.ledger.moving if rows[name].to == s.me}
     match event:
         case Listed(copied):
-            s.copies.listed(copied, s.shelf.spread, coming)
+            s.copies.listed(copied, now, s.shelf.spread, coming)
         case CopyChanged(name, copied, by_user):
             if copied is None:
                 s.copies.gone(name, by_user, now, s.config.timing)
@@ -163,8 +163,8 @@ def _troubled(s: State, copy: Copy, row: Placed) -> None:
     if (copy.gave_up and copy.gave_up != row.generation) or (copy.failing and row.node != s.me):
         copy.asked_again()
         s.copies.turn += 1
-    if copy.ended and (not row.on or s.me not in row.holders):
-        copy.ended = False  # the ledger says so; whoever wants it now has asked for it since
+    if copy.ended and (not row.on or s.me not in row.holders or (row.to and not row.live)):
+        copy.ended = False  # the ledger says so, and whoever wants it now has asked for it since; or it was shut down to move
         s.copies.turn += 1
     if row.node != s.me:
         return
@@ -235,9 +235,11 @@ def _by_hand(s: State, copy: Copy, row: Placed, other: Report | None) -> bool:
         return False
     if s.me not in row.holders:
         return True
-    if not row.to or copy.ticket is not None or other is None or other.state is not VmState.RUNNING:
+    if not row.to or copy.ticket is not None or other is None:
         return False
     mine, theirs = copy.generation == row.generation, other.generation == row.generation
+    if other.state is not VmState.RUNNING:  # what comes by migration brings its label
+        return other.state is None and s.me == row.to and theirs and not mine
     return not mine if mine is not theirs else s.me == row.node
 
 

@@ -59,7 +59,8 @@ class Copy:
 
     Of its troubles: `crashes` since `crashed_at`, `why` the last deed failed, `gave_up` the generation in which this node tries
     no more; that is a promise to the master, who may then place it elsewhere. Of its end: since when it was asked to shut down
-    (`asked_at`), and `stopping`, that an operator wants it to stay down. Of a migration: the move that was `tried`, and why it
+    (`asked_at`), until when a former process of this boot may have asked it (`former`), and `stopping`, that an operator wants
+    it to stay down. Of a migration: the move that was `tried`, and why it
     is `stuck`.
     """
 
@@ -81,6 +82,7 @@ class Copy:
     crashed_at: Instant = Instant(0)
     gave_up: int = 0
     asked_at: Instant | None = None
+    former: Instant = Instant(0)
     stopping: bool = False
     tried: tuple[int, NodeId] | None = None
     stuck: str = ""
@@ -217,6 +219,8 @@ class Copies:
 
     vms: dict[VmName, Copy] = field(default_factory=dict)
     known: bool = False
+    met: bool = False
+    """The hypervisor has listed them before."""
     held: bool = False
     since: Instant | None = None
     """Since when nothing may run here; None while it may."""
@@ -240,9 +244,14 @@ class Copies:
         """There is a copy, or may be one."""
         return any(copy.state is not None or copy.doubt or copy.risky for copy in self.vms.values())
 
-    def listed(self, seen: tuple[Copied, ...], spread: Container[Key] = (), coming: Container[VmName] = ()) -> None:
-        """The hypervisor's whole list. It answers, so whatever failed is tried again at once."""
-        self.known = True
+    def listed(
+        self, seen: tuple[Copied, ...], now: Instant, spread: Container[Key] = (), coming: Container[VmName] = ()
+    ) -> None:
+        """The hypervisor's whole list. It answers, so whatever failed is tried again at once.
+
+        What is there when this process begins may be about to shut down because a former one asked it to.
+        """
+        first, self.known, self.met = not self.met, True, True
         for copy in self.vms.values():
             copy.retry_at = Instant(0)
         self.turn += 1
@@ -250,6 +259,8 @@ class Copies:
             self.vms[name].gone()
         for each in seen:
             self.seen(each, spread, coming)
+            if first:
+                self.vms[each.vm.name].former = Instant(now + SHUT_DOWN_MS)
 
     def seen(self, copied: Copied, spread: Container[Key] = (), coming: Container[VmName] = ()) -> None:
         """The hypervisor's word on one copy. `spread` are the definitions that every member was told, `coming` the VMs that are
@@ -269,7 +280,7 @@ class Copies:
         self.turn += 1
         if copy is None:
             return
-        own = copy.asked_at is not None or (copy.ticket is not None and copy.deed is Deed.DESTROY)
+        own = copy.asked_at is not None or now < copy.former or (copy.ticket is not None and copy.deed is Deed.DESTROY)
         leaves = copy.ticket is not None and copy.deed is Deed.MIGRATE
         if not by_user and not own and not leaves and copy.state is VmState.RUNNING:
             copy.crashed(now, timing)

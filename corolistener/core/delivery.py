@@ -108,6 +108,8 @@ def _of_vms(s: State, sender: NodeId, message: Inventory | Definition | Lacking 
             orders.delivered(s, sender, message, now)
         case Granted():
             orders.answered(s, message)
+        case _:
+            assert_never(message)
 
 
 def _of_master(s: State, message: Offer | Withdrawn | Verdict, now: Instant) -> None:
@@ -119,3 +121,5 @@ def _of_master(s: State, message: Offer | Withdrawn | Verdict, now: Instant) -> 
             changes.withdrawn(s, message, now)
         case Verdict():
             line.verdict_delivered(s, message)
+        case _:
+            assert_never(message)

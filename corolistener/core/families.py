@@ -1,6 +1,6 @@
 """Whose neighbour's an action is, and in which order domain it is carried out."""
 
-from typing import Literal
+from typing import Literal, assert_never
 
 from corolistener.core.actions import (
     AnnounceAddress,
@@ -56,6 +56,8 @@ def family_of(action: TicketedAction) -> Family:
             return "fence"
         case FeedWatchdog() | DisarmWatchdog():
             return "watchdog"
+        case _:
+            assert_never(action)
 
 
 def lane_of(action: TicketedAction) -> str:

@@ -30,9 +30,10 @@ def proceed(s: State, now: Instant) -> None:
         return
     if empty(s, now):
         s.mode, s.why_not = Mode.LEAVING, Reason.LEAVING
-    elif s.me not in s.keeping.ledger.excused and now >= s.ask_at:
+        return
+    excused, drain = s.keeping.ledger.excused.get(s.me), s.config.care.on_shutdown is OnShutdown.MIGRATE
+    if now >= s.ask_at and (excused is None or (drain and not excused.drained)):
         s.ask_at = Instant(now + s.config.timing.hello_ms)
-        drain = s.config.care.on_shutdown is OnShutdown.MIGRATE
         s.out.do(Multicast(Ordered(0, ExcuseOrder(s.me, drain=drain, leaving=True), f"node {s.me}")))
 
 

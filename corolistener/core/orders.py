@@ -1,6 +1,7 @@
 """What operators ask of VMs and nodes: asked at any node, decided by the master or done by the node that has the VM."""
 
 from dataclasses import replace
+from typing import assert_never
 
 from corolistener.core.actions import Answer, EditVm, Multicast
 from corolistener.core.copies import SHUT_DOWN_MS, Copy
@@ -44,6 +45,8 @@ def answered(s: State, message: Granted | Refused) -> None:
             s.out.do(Answer(message.request, True, "ok", (("node", str(where)),) if where else ()))
         case Refused(code=code, why=why):
             s.out.do(Answer(message.request, True, code, (("why", why),)))
+        case _:
+            assert_never(message)
 
 
 def expire(s: State, now: Instant) -> None:

@@ -1,5 +1,7 @@
 """From the difference between wanted and had to actions."""
 
+from typing import assert_never
+
 from corolistener.core.actions import (
     DropAddress,
     HoldAddress,
@@ -56,6 +58,8 @@ def taking(
             return StartService(ticket, until, ports, reason)
         case DutyName.SERVICE_LOCK | DutyName.RELOCATED_LOCK:
             return TakeLock(ticket, _LOCKS[name], until, reason)
+        case _:
+            assert_never(name)
 
 
 def letting_go(name: DutyName, ticket: Ticket, reason: Reason, address: CloudAddress) -> TicketedAction:
@@ -67,6 +71,8 @@ def letting_go(name: DutyName, ticket: Ticket, reason: Reason, address: CloudAdd
             return StopService(ticket, reason)
         case DutyName.SERVICE_LOCK | DutyName.RELOCATED_LOCK:
             return ReleaseLock(ticket, _LOCKS[name], reason)
+        case _:
+            assert_never(name)
 
 
 def tell(duty: Duty, outcome: Outcome, now: Instant, out: Out) -> None:

@@ -140,10 +140,12 @@ class VmChecker:
                     if machine.id not in self.world.checker.away and self.world.heap.now > told + NEWS_MS:
                         self.found(f"node {machine.id} feeds its watchdog without a lease while {each.vm} runs there")
 
-    def created(self, node: NodeId, name: VmName) -> None:
-        """A copy is created suspended: it runs after another look at the lease."""
+    def created(self, node: NodeId, action: StartVm) -> None:
+        """A copy is created suspended: it runs after another look at the lease. One by hand has no label."""
+        name, copy = action.vm.name, self.estate.nodes[node].hypervisor.copies.get(action.vm.name)
         runs = self.estate.executions.now.get(name, {}).get(node)
-        if runs is not None and runs.since == self.world.heap.now:
+        ours = copy is not None and copy.generation == action.generation
+        if ours and runs is not None and runs.since == self.world.heap.now:
             self.found(f"{name} was created running on node {node}")
 
     def _former_holders_stopped(self, node: NodeId, name: VmName, what: str) -> None:

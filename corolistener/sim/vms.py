@@ -176,7 +176,7 @@ class Estate:
 
         def answer(outcome: Outcome) -> None:
             if isinstance(action, StartVm) and world.checker.vms is not None:
-                world.checker.vms.created(machine.id, action.vm.name)
+                world.checker.vms.created(machine.id, action)
             daemon.do(lambda: finish(outcome))
             world.changed()
 

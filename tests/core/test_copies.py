@@ -129,7 +129,7 @@ def test_a_start_gives_its_generation() -> None:
 def test_nothing_is_quiet_before_the_hypervisor_has_said_what_there_is() -> None:
     copies = Copies()
     assert not copies.quiet
-    copies.listed(())
+    copies.listed((), T0)
     assert copies.quiet
     copies.seen(Copied(VM, RUNNING))
     assert not copies.quiet
@@ -138,14 +138,15 @@ def test_nothing_is_quiet_before_the_hypervisor_has_said_what_there_is() -> None
     copies.lost()
     assert not copies.quiet
     assert copies.inventory().copies[0].state is None
-    copies.listed(())
+    copies.listed((), T0)
     assert copies.quiet
     assert copies.inventory().complete
 
 
 def test_who_shuts_a_vm_down_means_it() -> None:
     copies = Copies()
-    copies.listed((Copied(VM, RUNNING, 3),))
+    copies.listed((), T0)
+    copies.seen(Copied(VM, RUNNING, 3))
     copies.gone(VM.name, True, T0, TIMING)
     assert copies.inventory().ended == (VM.name,)
     copies.seen(Copied(VM, RUNNING, 0))
@@ -155,7 +156,8 @@ def test_who_shuts_a_vm_down_means_it() -> None:
 def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() -> None:
     for by_user in (True, False):
         copies = Copies()
-        copies.listed((Copied(VM, RUNNING, 3),))
+        copies.listed((), T0)
+        copies.seen(Copied(VM, RUNNING, 3))
         copies.vms[VM.name].begin(Ticket(1), Deed.MIGRATE, 3)
         copies.gone(VM.name, by_user, T0, TIMING)
         assert copies.inventory().ended == (VM.name,) * by_user
@@ -164,7 +166,8 @@ def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() 
 
 def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
     copies = Copies()
-    copies.listed((Copied(VM, RUNNING, 3),))
+    copies.listed((), T0)
+    copies.seen(Copied(VM, RUNNING, 3))
     copies.vms[VM.name].asked_at = T0
     copies.gone(VM.name, True, T0, TIMING)
     assert copies.inventory().ended == ()
@@ -240,3 +243,13 @@ MOVING, COLD, COMING = Placed(VM, ME, 3, OTHER), Placed(VM, ME, 3, OTHER, live=F
 )
 def test_the_aim_of_what_moves_or_is_to_end(what: Copy, placed: Placed, other: Report | None, wanted: Aim) -> None:
     assert aim(what, placed, ME, licensed=True, held=False, firm=True, due=True, other=other) is wanted
+
+
+def test_a_former_process_may_have_asked_what_is_there_to_shut_down() -> None:
+    for after, ended in ((SHUT_DOWN_MS - 1, ()), (SHUT_DOWN_MS, (VM.name,))):
+        copies = Copies()
+        copies.listed((Copied(VM, RUNNING, 3),), T0)
+        copies.listed((Copied(VM, RUNNING, 3),), Instant(T0 + 1))
+        copies.gone(VM.name, True, Instant(T0 + after), TIMING)
+        assert copies.inventory().ended == ended
+        assert copies.inventory().troubles == ()

@@ -5,6 +5,8 @@ import os
 from .runs import passes
 
 ALWAYS = range(15)
+FOUND = (1787837225, 1787837255, 1787837265, 8831410)
+"""Seeds of 3 to 9 nodes and up to 60 VMs that told of faults in the core; each has its story, too."""
 FRESH = 10
 VMS = 8
 
@@ -12,6 +14,11 @@ VMS = 8
 def test_always() -> None:
     for seed in ALWAYS:
         passes(seed, VMS)
+
+
+def test_found() -> None:
+    for seed in FOUND:
+        passes(seed, 60, (3, 9))
 
 
 def test_fresh() -> None:
