@@ -267,8 +267,10 @@ class Copies:
         on their way to this node."""
         copy = self.vms.setdefault(copied.vm.name, Copy(copied.vm))
         self.turn += 1
+        was = copy.state
         copy.vm, copy.state, copy.generation, copy.doubt = copied.vm, copied.state, copied.generation, False
-        copy.arriving = copied.vm.name in coming and copied.state is VmState.SUSPENDED
+        fresh = was is None or copy.arriving
+        copy.arriving = fresh and copied.vm.name in coming and copied.state is VmState.SUSPENDED
         if (copied.vm.name, copied.vm.definition) in spread:
             copy.definition = copied.vm.definition
         if copied.state is VmState.RUNNING:

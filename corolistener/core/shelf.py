@@ -20,17 +20,22 @@ TEXT_MOST = 256 * 1024
 ASK_AGAIN_MS = 2000
 ASK_MOST = 32
 """Definitions asked for at once: each is answered by a message of its own."""
+WORK_MOST = 8
+"""Of this node's own new texts, and of those to be told, so many are at the disk at once. They share a lane with the ledger:
+all that a node with many VMs has at its start would overflow it, and what the ledger writes would wait behind them."""
 
 
 @dataclass(slots=True)
 class Shelf:
     """This node's definitions. `have`: on the disk; `spread`: delivered in the group, or on the disk since before.
 
-    `untold`: to be told to all; `writing` and `reading`: what is under way, by ticket; `failed`: to be written again, and when.
+    `unwritten`: own ones that wait for the disk, and are told after that; `untold`: to be told to all; `writing` and `reading`:
+    what is under way, by ticket; `failed`: to be written again, and when.
     """
 
     have: set[Key] = field(default_factory=set)
     spread: set[Key] = field(default_factory=set)
+    unwritten: dict[Key, Definition] = field(default_factory=dict)
     untold: set[Key] = field(default_factory=set)
     on_its_way: set[Key] = field(default_factory=set)
     writing: dict[Ticket, Definition] = field(default_factory=dict)
@@ -53,7 +58,9 @@ class Shelf:
             return
         if key not in self.spread:
             self.untold.add(key)
-        self._write(Definition(event.name, event.definition, event.text), out)
+        if key not in self.have:
+            self.unwritten[key] = Definition(event.name, event.definition, event.text)
+        self._work(out)
 
     def delivered(self, message: Definition, mine: bool, out: Out) -> bool:
         """A text for all; True if it is news that the group has it."""
@@ -63,8 +70,14 @@ class Shelf:
         news = key not in self.spread
         self.spread.add(key)
         self.untold.discard(key)
+        self.unwritten.pop(key, None)
         self._write(message, out)
         return news
+
+    def _work(self, out: Out) -> None:
+        """Bring the next of this node's own ones to the disk."""
+        while self.unwritten and len(self.writing) < WORK_MOST:
+            self._write(self.unwritten.pop(next(iter(self.unwritten))), out)
 
     def _write(self, message: Definition, out: Out) -> None:
         key = message.name, message.definition
@@ -89,6 +102,7 @@ class Shelf:
             else:
                 self.failed[key] = message, Instant(now + retry_ms)
                 out.note(NoteCode.DEFINITION, vm=message.name, why=outcome.why or outcome.result.value)
+            self._work(out)
             return True
         if (found := self.reading.pop(ticket, None)) is not None:
             if outcome.result is Result.DONE:
@@ -103,7 +117,8 @@ class Shelf:
 
     def tell(self, now: Instant, out: Out) -> None:
         """Read what is to be told, and write again what could not be written."""
-        for key in sorted((self.untold & self.have) - self.on_its_way - set(self.reading.values())):
+        ready = sorted((self.untold & self.have) - self.on_its_way - set(self.reading.values()))
+        for key in ready[: max(0, WORK_MOST - len(self.reading))]:
             self.reading[ticket := out.ticket()] = key
             out.do(ReadDefinition(ticket, *key))
         for message, at in list(self.failed.values()):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab.cluster import cannot
+from lab.cluster import TUNED, cannot
 
 from corolistener.cli import config, hooks, node, verbs, vm
 from corolistener.coroconf.facts import read_facts
@@ -93,8 +93,12 @@ def test_files_are_completed_where_a_file_is_meant(tmp_path: Path) -> None:
     assert completed("--config", f"{tmp_path}/coro") == {f"{tmp_path}/corosync.new"}
 
 
-def test_the_example_of_corosync_conf_has_no_mistakes() -> None:
-    document = parse((CONF / "corosync.conf.example").read_bytes())
+EXAMPLES = ("corosync.conf.example", "corosync.conf.tuned.example")
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_of_corosync_conf_has_no_mistakes(example: str) -> None:
+    document = parse((CONF / example).read_bytes())
     assert [each for each in problems(document) if each.severity is not Severity.INFO] == []
     facts = read_facts(document)
     assert [(each.nodeid, each.prio, each.replication) for each in facts.nodes] == [
@@ -105,12 +109,21 @@ def test_the_example_of_corosync_conf_has_no_mistakes() -> None:
     assert facts.ports == (1500,)
 
 
+def test_the_tuned_example_has_the_timers_that_the_lab_measures_with() -> None:
+    document = parse((CONF / "corosync.conf.tuned.example").read_bytes())
+    keys = {"token": "token", "coefficient": "token_coefficient", "join": "join"}
+    keys |= {name: f"interface.{name}" for name in ("knet_ping_interval", "knet_ping_timeout")}
+    found = {name: document.integer(f"totem.{key}") for name, key in keys.items()}
+    assert found == TUNED
+
+
 @pytest.mark.lab
-def test_corosync_itself_accepts_the_example(tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_corosync_itself_accepts_an_example(tmp_path: Path, example: str) -> None:
     if reason := cannot():
         pytest.skip(f"no lab here: {reason}")
     (tmp_path / "authkey").write_bytes(b"k" * 256)
-    text = (CONF / "corosync.conf.example").read_text()
+    text = (CONF / example).read_text()
     (tmp_path / "corosync.conf").write_text(text.replace("totem {", f"totem {{\n\tkeyfile: {tmp_path}/authkey", 1))
     script = f"ip link set lo up; ip addr add 172.31.223.46/24 dev lo; corosync -t -c {tmp_path}/corosync.conf"
     done = subprocess.run(["unshare", "-n", "sh", "-ec", script], capture_output=True, text=True, check=False)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corolistener.core import care, copies, fencing, keeping, mastership, moves, recovery
+from corolistener.core import care, copies, fencing, keeping, leaving, mastership, moves, recovery
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import ProofKind, Timing
@@ -194,6 +194,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "a farewell counts though a vm is on its way": [
         (moves, "incoming", lambda s, node: False),
         (care, "incoming", lambda s, node: False),
+        (leaving, "incoming", lambda s, node: False),
     ],
     "a second copy of a vm that moves is not noticed": [
         (care, "_by_hand", lambda s, copy, row, other: s.me not in row.holders and copy.state is not None),
