@@ -148,6 +148,8 @@ def idle(seconds: float, quick: bool, progress: Progress) -> Iterator[Figure]:
     name = f"idle daemon with {IDLE_VMS} VMs"
     yield Figure(f"{name}: proportional memory", "MB", (memory[0]["Pss"],), median=60, note=IDLE_NOTE)
     yield Figure(f"{name}: resident memory", "MB", (memory[0]["Rss"],), note=IDLE_NOTE)
+    peers = tuple(each["Pss"] for each in memory[1:])
+    yield Figure("  its two peers, no VMs: proportional memory", "MB", peers, note=IDLE_NOTE)
     yield Figure(f"{name}: CPU over {seconds:g} s", "% of a core", (spent[0],), median=0.5, note=IDLE_NOTE)
     yield Figure(f"  its two peers, no VMs: CPU over {seconds:g} s", "% of a core", tuple(spent[1:]), note=IDLE_NOTE)
 
