@@ -131,7 +131,8 @@ def test_what_is_too_long_is_not_sent() -> None:
 
 def test_reports_that_are_told_again_are_not_kept_again() -> None:
     """The journal keeps hundreds of inventories; of a hundred VMs each, they took 20 MB."""
-    reports = tuple(m.Report(Vm(VmName(f"v{number}"), 1024, storages=frozenset({"s"})), m.VmState.RUNNING) for number in range(3))
+    vms = [Vm(VmName(f"v{number}"), 1024, storages=frozenset({"s"})) for number in range(3)]
+    reports = tuple(m.Report(vm, m.VmState.RUNNING) for vm in vms)
     first = ring.decode(ring.encode(m.Inventory(reports, complete=True)), SENDER)
     changed = dataclasses.replace(reports[2], generation=7)
     then = ring.decode(ring.encode(m.Inventory((*reports[:2], changed), complete=True)), SENDER)
