@@ -28,7 +28,8 @@ KILL_NOTE = (
     " `view` and `fencing` of any daemon, the master's line `proven` (all stamped when their event came in); libvirt's news"
     " that the VM is defined on the new node, heard by a process there, so that libvirt's own definition of it counts as"
     " ours; its news that it is started, suspended; QEMU's own stamp of its first instruction. An agent is not believed while"
-    " knet says that the link to the node stands; when it fell is corosync's own word on the master."
+    " knet says that the link to the node stands; when it fell is corosync's own word on the master. A part is negative where"
+    " news was heard late, or where the daemon began before the quorum callback, with the news that the node left its group."
 )
 MANY_NOTE = (
     "Lost VMs: the master's line `proven` to QEMU's stamp of the last one's first instruction, beside libvirt-python alone"
