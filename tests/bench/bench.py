@@ -1,5 +1,5 @@
-"""The figures of corolistener on real nodes: how long a takeover takes, what `-l` and an idle daemon cost; and
-of its planner, which needs no nodes."""
+"""The figures of corolistener on real nodes: how long a takeover takes, how soon VMs of a lost node run elsewhere, what `-l`
+and an idle daemon cost; and of its planner, which needs no nodes. `vms` alone measures VMs and nothing else."""
 
 import argparse
 import json
