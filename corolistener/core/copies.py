@@ -88,6 +88,11 @@ class Copy:
     stuck: str = ""
 
     @property
+    def reported(self) -> tuple[object, ...]:
+        """What a word of the hypervisor may change."""
+        return (self.vm, self.state, self.generation, self.doubt, self.arriving, self.definition, self.ended)
+
+    @property
     def risky(self) -> bool:
         """Something that may make it run, here or elsewhere, is under way."""
         return self.ticket is not None and self.deed in (Deed.START, Deed.RESUME, Deed.MIGRATE)
@@ -266,8 +271,7 @@ class Copies:
         """The hypervisor's word on one copy. `spread` are the definitions that every member was told, `coming` the VMs that are
         on their way to this node."""
         copy = self.vms.setdefault(copied.vm.name, Copy(copied.vm))
-        self.turn += 1
-        was = copy.state
+        was, before = copy.state, copy.reported
         copy.vm, copy.state, copy.generation, copy.doubt = copied.vm, copied.state, copied.generation, False
         fresh = was is None or copy.arriving
         copy.arriving = fresh and copied.vm.name in coming and copied.state is VmState.SUSPENDED
@@ -275,6 +279,8 @@ class Copies:
             copy.definition = copied.vm.definition
         if copied.state is VmState.RUNNING:
             copy.ended = False
+        if copy.reported != before:  # the hypervisor is asked about each again and again: mostly it has no news
+            self.turn += 1
 
     def gone(self, name: VmName, by_user: bool, now: Instant, timing: Timing) -> None:
         """There is no copy any more. Who was asked by us to shut down did not do so by its user's will."""

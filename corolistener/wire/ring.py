@@ -4,6 +4,9 @@ Unknown fields are ignored, missing ones take their default, so versions may be 
 truncated text is a PeerError and never anything else. The numbers of the types are for ever.
 """
 
+from dataclasses import replace
+from functools import lru_cache
+
 import msgspec
 
 from corolistener.core import messages as m
@@ -102,9 +105,21 @@ def decode(data: bytes, sender: NodeId) -> m.Message:
         if decoder is None:
             raise PeerError(sender, f"message type {data[3]} is unknown")
         message: m.Message = decoder.decode(data[4:])
-        return message
+        return _shared(message) if isinstance(message, m.Inventory) else message
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
         raise PeerError(sender, f"message type {data[3]}: {error}") from None
+
+
+def _shared(inventory: m.Inventory) -> m.Inventory:
+    """The same, made of reports that are there already: an inventory tells every copy of a node anew though one has changed,
+    and the journal keeps hundreds of them."""
+    return replace(inventory, copies=tuple(map(_known, inventory.copies)))
+
+
+@lru_cache(maxsize=4096)
+def _known(report: m.Report) -> m.Report:
+    """The first of all equal ones."""
+    return report
 
 
 def _proposed(body: bytes) -> m.Proposed:

@@ -1,9 +1,8 @@
-"""The figures of corolistener on real nodes: how long a takeover takes, what `-l` and an idle daemon cost; and
-of its planner and its simulator, which need no nodes."""
+"""The figures of corolistener on real nodes: how long a takeover takes, how soon VMs of a lost node run elsewhere, what `-l`
+and an idle daemon cost; and of its planner and its simulator, which need no nodes."""
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from lab.cluster import TUNED, LabError, Node, cannot
 from lab.node import daemon_argv
 
-from bench import place, planner, swarm
+from bench import cost, place, planner, swarm, vms
 from bench.figures import Figure, notes, table
 from bench.scene import Scene, Takeover
 from bench.stamps import MS
@@ -168,25 +167,11 @@ def idle(bench: Bench, scene: Scene) -> None:
     seconds = QUICK_IDLE_S if bench.quick else IDLE_S
     bench.progress(f"idle for {seconds:g} s")
     pids = [pid for node in scene.cluster.nodes if (pid := node.pid("daemon"))]
-    before, begin = [spent(pid) for pid in pids], time.perf_counter()
-    time.sleep(seconds)
-    shares = [(spent(pid) - was) / (time.perf_counter() - begin) * 100 for pid, was in zip(pids, before, strict=True)]
-    memory = [rollup(pid) for pid in pids]
+    shares = cost.shares(pids, seconds)
+    memory = [cost.rollup(pid) for pid in pids]
     bench.add("idle daemon, three nodes: proportional memory", "MB", [each["Pss"] for each in memory], IDLE_NOTE, median=40)
     bench.add("idle daemon, three nodes: resident memory", "MB", [each["Rss"] for each in memory], IDLE_NOTE)
     bench.add(f"idle daemon, three nodes: CPU over {seconds:g} s", "% of a core", shares, "", median=0.3)
-
-
-def spent(pid: int) -> float:
-    """Seconds all threads of a process have run."""
-    files = [Path(f"/proc/{pid}/task/{thread}/schedstat") for thread in os.listdir(f"/proc/{pid}/task")]
-    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
-
-
-def rollup(pid: int) -> dict[str, float]:
-    """smaps_rollup in MB."""
-    rows = [row.split() for row in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
-    return {row[0].rstrip(":"): int(row[1]) / 1024 for row in rows}
 
 
 def planned(bench: Bench) -> None:
@@ -203,6 +188,12 @@ def simulated(bench: Bench) -> None:
     bench.figures.append(swarm.figure(bench.rounds or 1))
 
 
+def about_vms(bench: Bench) -> None:
+    """VMs on real nodes, in clusters of their own."""
+    for figure in vms.figures(bench.rounds, bench.quick, bench.progress):
+        bench.figures.append(figure)
+
+
 Part = Callable[[Bench, Scene], None]
 PARTS: dict[str, tuple[Part, ...]] = {
     "takeover": (takeover, cuts),
@@ -214,7 +205,9 @@ PARTS: dict[str, tuple[Part, ...]] = {
 }
 NODELESS: dict[str, Callable[[Bench], None]] = {"planner": planned, "simulator": simulated}
 """The parts that need no nodes, nor root."""
-NAMES = (*PARTS, *NODELESS)
+VMS = "vms"
+"""The part that has clusters of its own: their nodes run libvirtd, and lose VMs."""
+NAMES = (*PARTS, VMS, *NODELESS)
 IDLE_TIMERS = {"token": 1000}
 """The idle figures are taken with the lab's ordinary timers, as on a real cluster; everything else with the tuned ones."""
 
@@ -225,11 +218,22 @@ def chosen(names: Sequence[str]) -> list[Part]:
     return list(dict.fromkeys(part for name in wanted for part in PARTS[name]))
 
 
+def wants(names: Sequence[str], part: str) -> bool:
+    """Whether a part is asked for."""
+    return not names or part in names or "all" in names
+
+
+def obstacle(names: Sequence[str]) -> str:
+    """Why the machine cannot do what is asked for, in one line; empty when it can."""
+    nodes = bool(chosen(names)) or wants(names, VMS)
+    return (cannot() if nodes else "") or (vms.cannot() if wants(names, VMS) else "")
+
+
 def run(bench: Bench, names: Sequence[str], wait_s: float) -> None:
     """Measure. LabError where the machine cannot, AssertionError where a cluster does not come to rest."""
     parts = chosen(names)
     for name, measure in NODELESS.items():
-        if not names or name in names or "all" in names:
+        if wants(names, name):
             place.quiet(wait_s, bench.progress)
             measure(bench)
     for timers, some in (
@@ -242,6 +246,9 @@ def run(bench: Bench, names: Sequence[str], wait_s: float) -> None:
             with Scene(**timers) as scene:
                 for part in some:
                     part(bench, scene)
+    if wants(names, VMS):
+        place.quiet(wait_s, bench.progress)
+        about_vms(bench)
 
 
 def lines(bench: Bench) -> Iterator[str]:
@@ -256,7 +263,11 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     top.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(NAMES)} or all (the default)")
     top.add_argument(
-        "--rounds", type=int, metavar="N", help="so many rounds of each (default: 30 takeovers a cause, 15 stops, 9 plans)"
+        "--rounds",
+        type=int,
+        metavar="N",
+        help="so many rounds of each (default: 30 takeovers a cause, 15 stops, 9 plans;"
+        " of vms 5 kills and cuts, 3 of a node with 30 VMs)",
     )
     top.add_argument("--quick", action="store_true", help="two rounds and a short rest: to see that it works")
     top.add_argument("--wait", type=float, default=0, metavar="S", help="wait up to S seconds for a quiet machine")
@@ -271,7 +282,7 @@ def main() -> int:
     if unknown := [name for name in options.parts if name not in (*NAMES, "all")]:
         print(f"bench: no part named {unknown[0]!r}; there are: {' '.join(NAMES)} all", file=sys.stderr)
         return 2
-    if chosen(options.parts) and (reason := cannot()):
+    if reason := obstacle(options.parts):
         print(f"bench: {reason}", file=sys.stderr)
         return 1
     start = place.here()

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from ring_messages import ANY, MESSAGES
 
 from corolistener.core import messages as m
+from corolistener.core.capacity import Vm
 from corolistener.core.config import ConfigId
 from corolistener.core.view import Epoch, RingId
 from corolistener.errors import PeerError
-from corolistener.ids import NodeId
+from corolistener.ids import NodeId, VmName
 from corolistener.wire import ring
 
 SENDER = NodeId(7)
@@ -126,3 +127,16 @@ def test_what_is_too_long_is_not_sent() -> None:
     with pytest.raises(PeerError, match="longer than"):
         ring.encode(m.Text(ConfigId(), bytes(ring.MOST + 1)))
     assert len(ring.encode(m.Proposed(1, m.PushText(bytes(m.TEXT_MOST))))) < ring.MOST
+
+
+def test_reports_that_are_told_again_are_not_kept_again() -> None:
+    """The journal keeps hundreds of inventories; of a hundred VMs each, they took 20 MB."""
+    vms = [Vm(VmName(f"v{number}"), 1024, storages=frozenset({"s"})) for number in range(3)]
+    reports = tuple(m.Report(vm, m.VmState.RUNNING) for vm in vms)
+    first = ring.decode(ring.encode(m.Inventory(reports, complete=True)), SENDER)
+    changed = dataclasses.replace(reports[2], generation=7)
+    then = ring.decode(ring.encode(m.Inventory((*reports[:2], changed), complete=True)), SENDER)
+    assert isinstance(first, m.Inventory)
+    assert isinstance(then, m.Inventory)
+    assert then.copies == (*reports[:2], changed)
+    assert [one is other for one, other in zip(first.copies, then.copies, strict=True)] == [True, True, False]
