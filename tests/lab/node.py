@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab import texts
-from lab.dog import Dog
 from lab.hypervisor import Hypervisor
 from lab.machine import CHECKOUT, LIMIT_S, Machine
 from lab.waiting import wait_for
 
 if TYPE_CHECKING:
     from lab.cluster import Cluster
+    from lab.dog import Dog
 
 WITH_DOG = Path(__file__).with_name("run_with_dog.py")
 LOCKS = (".lock.vmmgr.service", ".lock.vmmgr.relocated")
