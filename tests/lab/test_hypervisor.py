@@ -67,7 +67,7 @@ def test_a_vm_executes_stands_still_and_turns_itself_off(make_cluster):
     cluster.storage.create_image("web")
     with cluster.vm_witness() as witness:
         one.define("web", domain_xml("web", kvm=False))
-        wait_for(lambda: one.states() == {"web": "shut off"}, "libvirt says so too")
+        assert one.states() == {"web": "shut off"}
         one.virsh("start", "web")
         witness.await_running("web", node)
         counting(cluster)
@@ -84,7 +84,7 @@ def test_a_vm_executes_stands_still_and_turns_itself_off(make_cluster):
         counting(cluster)
         one.virsh("shutdown", "web")
         wait_for(lambda: not one.processes(), "the guest has turned itself off")
-        assert one.states() == {"web": "shut off"}
+        wait_for(lambda: one.states() == {"web": "shut off"}, "libvirt says so too")
         one.virsh("start", "web")
         wait_for(lambda: witness.starts("web") == 2, "the guest has booted twice")
         one.virsh("destroy", "web")
