@@ -197,20 +197,26 @@ class Init:
     def reap(self) -> None:
         """Wait until the init and all its processes are gone."""
         if self._unshare:
-            self._unshare.wait()
+            self._outlast(self._unshare)
             for pipe in (self._unshare.stdin, self._unshare.stdout, self._unshare.stderr):
                 if pipe:
                     pipe.close()
             self._unshare = None
         for entered in self._entered:
-            while True:
-                try:
-                    entered.wait(0.5)
-                except subprocess.TimeoutExpired:
-                    tell(entered.pid, signal.SIGCONT)  # it may have stopped with its child only after it was told to go on
-                else:
-                    break
+            self._outlast(entered)
         poll(lambda: not self.alive, 10)
+
+    def _outlast(self, process: subprocess.Popen[Any]) -> None:
+        """Wait for it. An nsenter may have stopped with its child only after it was told to go on: then it reaps nobody, and the
+        kernel lets the init wait for that for ever."""
+        while True:
+            try:
+                process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                for entered in self._entered:
+                    tell(entered.pid, signal.SIGCONT)
+            else:
+                return
 
 
 def farm(real: Path, copy: Path, own: Iterable[str]) -> None:
