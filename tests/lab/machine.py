@@ -207,8 +207,8 @@ class Init:
         poll(lambda: not self.alive, 10)
 
     def _outlast(self, process: subprocess.Popen[Any]) -> None:
-        """Wait for it. An nsenter may have stopped with its child only after it was told to go on: then it reaps nobody, and the
-        kernel lets the init wait for that for ever."""
+        """Wait for it. An nsenter may have stopped with its child only after it was told to go on: then it reaps nobody, and
+        the kernel lets the init wait for that for ever."""
         while True:
             try:
                 process.wait(0.5)
