@@ -7,6 +7,7 @@ the same: a master without VMs fences for those that have some.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from corolistener.core.capacity import Capacity
 from corolistener.core.config import Care, Cluster, OnShutdown
 from corolistener.core.events import Armed, Event, Outcome
 from corolistener.core.families import Family
+from corolistener.core.ledger import Version
 from corolistener.core.wishes import Wishes
 from corolistener.daemon.effects import Perform
 from corolistener.daemon.links import linked
@@ -69,6 +71,9 @@ class Estate:
         )
         self.hypervisor = self._hypervisor() if settings.vms.uri else None
         self._managed: frozenset[VmName] | None = None
+        self._told: Version | None = None
+        self._complained = ""
+        self._thread = ThreadPoolExecutor(1, "managed")  # one: an older list must not come after a newer one
 
     def _hypervisor(self) -> "Hypervisor":
         try:
@@ -153,6 +158,7 @@ class Estate:
         await self.agents.close()
         await self.watchdog.close()
         await self.definitions.close()
+        self._thread.shutdown(wait=False)
 
     def configure(self, settings: Settings, cluster: Cluster) -> None:
         """Other settings: agents and limits at once; the rest needs another process."""
@@ -168,20 +174,25 @@ class Estate:
         if self.hypervisor is not None:
             await self.hypervisor.perform(EditVm(Ticket(0), name, wishes))
 
-    def tell_managed(self, names: Iterable[VmName]) -> None:
-        """Write down, if it is news, which VMs are in the cluster's care: libvirt's hook asks about these, whatever runs."""
-        wanted = frozenset(names)
-        if self.hypervisor is None or wanted == self._managed:
+    def tell_managed(self, version: Version, names: Iterable[VmName]) -> None:
+        """Write down, if it is news, which VMs are in the cluster's care: libvirt's hook asks about these, whatever runs.
+        `version` is that of the ledger which names them."""
+        if self.hypervisor is None or (version == self._told and self._managed is not None):
             return
-        self._managed = wanted
-        asyncio.get_running_loop().run_in_executor(None, self._write_managed, wanted)
+        self._told, wanted = version, frozenset(names)
+        if wanted != self._managed:
+            self._managed = wanted
+            asyncio.get_running_loop().run_in_executor(self._thread, self._write_managed, wanted)
 
     def _write_managed(self, names: frozenset[VmName]) -> None:
         try:
             managed.keep(str(self._state), names)
+            self._complained = ""
         except EffectError as error:
-            self._managed = None
-            self._log.say(logging.ERROR, "managed-not-written", why=error.why)
+            self._managed = None  # and so it is tried again
+            if error.why != self._complained:
+                self._log.say(logging.ERROR, "managed-not-written", why=error.why)
+            self._complained = error.why
 
 
 def _names(cluster: Cluster) -> dict[NodeId, str]:

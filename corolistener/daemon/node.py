@@ -158,7 +158,8 @@ class Node:
             self._running = False
             self.log.stamp = stamped
         self._arm()
-        self.estate.tell_managed(self.pump.core.state.keeping.ledger.placements)
+        keeping = self.pump.core.state.keeping
+        self.estate.tell_managed(keeping.version, keeping.ledger.placements)
         if self.pump.broken is not None and not self._told_broken:
             self._told_broken = True
             self._report(self.pump.broken)
