@@ -56,20 +56,6 @@ class Lock(Enum):
     RELOCATED = "relocated"
 
 
-class Cause(Enum):
-    """Why corosync.conf is rewritten."""
-
-    TAKEOVER = "takeover"
-    PUSHED = "pushed"
-    REVERTED = "reverted"
-    NODE_ADDED = "node-added"
-    NODE_EDITED = "node-edited"
-    NODE_REMOVED = "node-removed"
-    FOUND_NEWER = "found-newer"
-    DIVERGED = "diverged"
-    ROLLED_BACK = "rolled-back"
-
-
 @dataclass(frozen=True, slots=True)
 class Until:
     """An action with this may start only in this ring and only before `not_after`."""
@@ -329,6 +315,14 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """End what is switching a node off, where that can still be helped: it is back. Lane `fence:NODE`."""
+
+    ticket: Ticket
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class FeedWatchdog:
     """Keep the watchdog quiet. Lane `watchdog`.
 
@@ -387,6 +381,7 @@ TicketedAction = (
     | KeepDefinition
     | ReadDefinition
     | Fence
+    | Spare
     | FeedWatchdog
     | DisarmWatchdog
 )

@@ -8,8 +8,6 @@ and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "P
 from dataclasses import replace
 
 from corolistener.core.actions import (
-    DisarmWatchdog,
-    FeedWatchdog,
     MarkVm,
     MigrateVm,
     Multicast,
@@ -26,10 +24,10 @@ from corolistener.core.copies import CRASHES_MOST, SHUT_DOWN_MS, STARTS_MOST, Ai
 from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.fencing import deadline_ms
 from corolistener.core.keeping import firm, stable
-from corolistener.core.ledger import Known, Placed, Version, same_chapter
+from corolistener.core.ledger import NOBODY, Known, Placed, Version, same_chapter
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Inventory, Report, VmState
-from corolistener.core.moves import incoming, report_of
+from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
@@ -56,7 +54,7 @@ def announced(s: State) -> Known:
     return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, 0 if s.unarming else s.watchdog_ms)
 
 
-def _admitted(s: State, upto: int) -> bool:
+def admitted(s: State, upto: int) -> bool:
     """The line's stable ledger knows this incarnation and what it announced, and nothing is to be reconciled."""
     peer = s.group.peers.get(s.me)
     known = s.keeping.ledger.known.get(s.me)
@@ -90,10 +88,12 @@ def tend(s: State, now: Instant) -> None:
     copies.since = None if may_run else copies.since if copies.since is not None else now
     if not may_run:
         copies.held = True
-    elif copies.held and _admitted(s, upto):
+    elif copies.held and admitted(s, upto):
         copies.held = False
-    here = (s.group.line, s.group.settled, s.news, s.mode, stopping(s, now), len(s.shelf.have), abandoned(s, now))
-    stamp = (may_run, copies.held, upto, s.keeping.version, copies.turn, here)
+    here = (s.group.line, s.group.settled, s.mode, stopping(s, now), len(s.shelf.have), abandoned(s, now))
+    rows = (s.keeping.concerned, min(upto, copies.upto), s.keeping.ledger.panic is None, admitted(s, upto))
+    others = (s.news, upto, s.keeping.version) if copies.waiting else ()
+    stamp = (may_run, copies.held, copies.turn, here, rows, others)
     if stamp == copies.looked and all(now < at for at in _due(copies)):
         return
     copies.looked = stamp
@@ -107,11 +107,13 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
         copies.vms[name] = Copy(rows[name].vm, definition=rows[name].vm.definition)
     for name in [name for name, copy in copies.vms.items() if name not in mine and copy.idle]:
         del copies.vms[name]
-    admitted, ending = may_run and not copies.held and _admitted(s, upto), stopping(s, now)
+    ready, ending = may_run and not copies.held and admitted(s, upto), stopping(s, now)
     worthless = abandoned(s, now)
-    startable = _startable(s, mine, upto) if admitted and ledger.panic is None else frozenset()
+    copies.upto = max((s.keeping.changed.get(name, 0) for name in copies.vms), default=0)
+    copies.waiting = False
+    startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
-        row, sure = rows.get(name), may_run and firm(s, name, upto) and (admitted or copies.held)
+        row, sure = rows.get(name), may_run and firm(s, name, upto) and (ready or copies.held)
         other = _other(s, row, name)
         if sure and not copies.held and row is not None and _by_hand(s, copy, row, other):
             _stray(s, copy, row)
@@ -124,6 +126,7 @@ def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
             wish = Aim.END
         if worthless and copy.quiet:
             wish = Aim.DESTROY
+        copies.waiting |= name in mine and (copy.state is not VmState.RUNNING or row is None or row.to != NOBODY)
         deed = copy.next(wish, row.generation if row is not None else 0, now)
         if deed is not None and (copies.known or deed in (Deed.SUSPEND, Deed.DESTROY)):  # else it could only fail
             _carry_out(s, name, copy, deed, row, now)
@@ -306,48 +309,6 @@ def finished(s: State, ticket: Ticket, outcome: Outcome, now: Instant) -> bool:
     return True
 
 
-# -- the watchdog
-
-
-def feed(s: State, now: Instant) -> None:
-    """Fed under the lease, once this node is admitted, or with everything confirmed suspended; else it starves."""
-    if not s.watchdog_ms or s.disarming or now < s.feed_at or s.feeding is not None:
-        return
-    s.feed_at = Instant(now + s.config.timing.heartbeat_ms)
-    until = Until(s.group.ring, s.lease.ends) if licensed(s, now) and not s.copies.held and s.lease.ends is not None else None
-    if until is None and not suspended(s):
-        s.starving = s.starving if s.starving is not None else now
-        if now >= s.starving + s.config.timing.grace_ms:
-            s.tell("starving", NoteCode.STARVING, timeout_ms=s.watchdog_ms)
-        return
-    s.starving = None
-    s.told.pop("starving", None)
-    s.feeding = s.out.ticket()
-    s.out.do(FeedWatchdog(s.feeding, until))
-
-
-def suspended(s: State) -> bool:
-    """No VM executes here, and that is sure."""
-    return s.copies.quiet or not s.config.care.hypervisor
-
-
-def disarm(s: State) -> bool:
-    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do.
-
-    It stays armed where a VM may still be on its way here: that farewell is no proof (recovery.farewell), and what comes would
-    run with nobody to look after it.
-    """
-    if not s.watchdog_ms or s.disarming or (s.keeping.open and incoming(s, s.me)):
-        return True
-    if not s.unarming:
-        s.unarming = s.restate = True
-    elif _admitted(s, stable(s)):
-        s.disarming = True
-        s.out.do(DisarmWatchdog(s.out.ticket()))
-        return True
-    return not s.quorate
-
-
 # -- what the others are told
 
 
@@ -392,9 +353,7 @@ def deadline(s: State) -> list[Instant]:
     if s.copies.any and (over := _abandoned_at(s)) is not None:
         at.append(over)
     if s.emptying is not None:
-        at += [Instant(s.emptying + EMPTYING_MS), Instant(s.emptying + EMPTYING_MS + SHUT_DOWN_MS)]
-    if s.watchdog_ms and s.feeding is None:
-        at.append(s.feed_at)
+        at += [s.ask_at, Instant(s.emptying + EMPTYING_MS), Instant(s.emptying + EMPTYING_MS + SHUT_DOWN_MS)]
     if s.copies.any and not s.leased and s.adopt_until is not None:
         at.append(s.adopt_until)
     return at

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from corolistener.core.actions import Answer, Cause, Multicast, ReloadConfig
+from corolistener.core.actions import Answer, Multicast, ReloadConfig
 from corolistener.core.config import ConfigId, OnTakeover
 from corolistener.core.election import swapped
 from corolistener.core.events import ChangeAsked
@@ -25,7 +25,7 @@ from corolistener.core.messages import (
     Withdrawn,
 )
 from corolistener.core.notes import NoteCode
-from corolistener.core.rewrite import Request
+from corolistener.core.rewrite import Cause, Request
 from corolistener.core.state import State, Void, Watch
 from corolistener.ids import Instant, NodeId
 

@@ -234,6 +234,10 @@ class Copies:
     """Counts what has changed."""
     begun: int = 0
     """Counts deeds."""
+    upto: int = 0
+    """The index of the ledger's last change of a VM that is here or belongs here: when that is stable, all of it is firm."""
+    waiting: bool = False
+    """A VM that belongs here does not run, or moves: what others say of theirs may matter to it."""
     compared: tuple[object, ...] = ()
     """For what nothing new was found to tell the others."""
     looked: object = None

@@ -22,6 +22,7 @@ from corolistener.core.actions import (
     ReloadConfig,
     ResumeVm,
     ShutDownVm,
+    Spare,
     StartService,
     StartVm,
     StopService,
@@ -52,7 +53,7 @@ def family_of(action: TicketedAction) -> Family:
             return "store"
         case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
             return "vm"
-        case Fence():
+        case Fence() | Spare():
             return "fence"
         case FeedWatchdog() | DisarmWatchdog():
             return "watchdog"
@@ -67,7 +68,7 @@ def lane_of(action: TicketedAction) -> str:
             return f"vm:{action.vm.name}"
         case ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
             return f"vm:{action.name}"
-        case Fence():
+        case Fence() | Spare():
             return f"fence:{action.node}"
         case _:
             return family_of(action)

@@ -9,13 +9,15 @@ from corolistener.ids import Instant, NodeId, Ticket
 
 @dataclass(slots=True)
 class Attempt:
-    """A fence agent at work on an incarnation, or waiting to be tried again. `done_at`: it said that the node is off."""
+    """A fence agent at work on an incarnation, or waiting to be tried again. `done_at`: it said that the node is off.
+    `spared`: it was told to give up."""
 
     boot: str
     ticket: Ticket | None = None
     failures: int = 0
     retry_at: Instant = Instant(0)
     done_at: Instant | None = None
+    spared: bool = False
 
 
 @dataclass(slots=True)

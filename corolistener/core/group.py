@@ -129,6 +129,8 @@ class Group:
     declared: dict[NodeId, Instant] = field(default_factory=dict)
     line: Epoch = Epoch()
     formed_once: bool = False
+    counted: tuple[object, tuple[NodeId, ...]] = ((), ())
+    """What `present` was last made from, and what it was then: it is asked for at every turn, and seldom another one."""
 
     @property
     def here(self) -> tuple[NodeId, ...]:
@@ -139,7 +141,7 @@ class Group:
     @property
     def joined(self) -> bool:
         """This daemon is in the group of a known ring."""
-        return self.ring != NO_RING and self.me in self.members
+        return self.ring.seq != NO_RING.seq and self.me in self.members
 
     @property
     def settled(self) -> bool:
@@ -149,8 +151,11 @@ class Group:
     @property
     def present(self) -> tuple[NodeId, ...]:
         """The nodes of the line whose daemon is in the group."""
-        here = set(self.ring_nodes) & set(self.members)
-        return tuple(node for node in sorted(self.peers) if node in here)
+        made_from = self.ring_nodes, self.members, tuple(self.peers)
+        if self.counted[0] != made_from:
+            here = set(self.ring_nodes) & set(self.members)
+            self.counted = made_from, tuple(node for node in sorted(self.peers) if node in here)
+        return self.counted[1]
 
     def open_round(self, now: Instant) -> None:
         self.open, self.round_since = True, now

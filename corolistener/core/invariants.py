@@ -5,7 +5,7 @@ The invariants across nodes (one master per ring, the service once) need to see 
 
 from collections.abc import Callable
 
-from corolistener.core import care, keeping, mastership, moves, recovery
+from corolistener.core import care, keeping, mastership, moves, recovery, watchdog
 from corolistener.core.actions import (
     Action,
     FeedWatchdog,
@@ -107,7 +107,7 @@ def _fed_lawfully(s: State, actions: list[Action], now: Instant) -> str | None:
     for action in actions:
         if isinstance(action, FeedWatchdog):
             leased = action.until is not None and care.licensed(s, now) and not s.copies.held
-            if not leased and not care.suspended(s):
+            if not leased and not watchdog.suspended(s):
                 return "fed without a lease, and not everything is confirmed suspended"
     return None
 

@@ -20,6 +20,7 @@ from corolistener.ids import Instant, NodeId, Ticket, VmName
 def recalled(s: State, event: Recalled) -> None:
     """What the disk remembers; what it does not is nowhere else on this node."""
     s.keeping.ledger.take(event.rows)
+    s.keeping.unshelved.update(s.keeping.ledger.placements)
     s.keeping.version = s.keeping.stored = event.version
 
 
@@ -82,6 +83,7 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     present = tuple(node for node in s.group.present if node in keeping.ledger.proofs)
     keeping.take(Rows(known=_announced(s), voided=present))
     keeping.open = True
+    keeping.concerned += 1
     count(s)
     s.group.peers = {node: replace(peer, ledger=keeping.version) for node, peer in s.group.peers.items()}
     s.out.note(NoteCode.LEDGER, version=keeping.version, vms=len(keeping.ledger.placements))
@@ -108,6 +110,8 @@ def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
     keeping.take(message.rows)
     for name in (*message.rows.forgotten, *(each.vm.name for each in message.rows.placed)):
         keeping.changed[name] = keeping.version.index
+        keeping.concerned += name in s.copies.vms
+    keeping.concerned += any(s.me in each.holders for each in message.rows.placed)
     return True
 
 
@@ -134,15 +138,13 @@ def keep(s: State, now: Instant) -> None:
 
 def _shelve(s: State, now: Instant) -> None:
     """Definitions go to the disk before the rows that name them: one lane, one order."""
-    shelf, ledger = s.shelf, s.keeping.ledger
-    if not s.group.joined or not s.group.settled:
+    shelf, rows = s.shelf, s.keeping.ledger.placements
+    if not s.group.settled:
         return
     shelf.tell(now, s.out)
-    stamp = s.keeping.version, s.group.line, len(shelf.have), len(shelf.writing)
-    if stamp == shelf.looked and now < shelf.ask_at:
-        return
-    shelf.looked = stamp
-    wanted = {(row.vm.name, row.vm.definition): row.node for row in ledger.placements.values() if row.vm.definition}
+    named = [rows[name] for name in s.keeping.unshelved | {name for name, _ in shelf.missing} if name in rows]
+    s.keeping.unshelved.clear()
+    wanted = {(row.vm.name, row.vm.definition): row.node for row in named if row.vm.definition}
     shelf.ask(wanted, s.group.present, s.me, now, s.out)
 
 

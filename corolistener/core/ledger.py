@@ -257,6 +257,10 @@ class Keeping:
     """The line in which my chapter is on its way."""
     proposing: bool = False
     """My change is on its way."""
+    concerned: int = 0
+    """Counts the changes of VMs that are here or belong here, and the chapters."""
+    unshelved: set[VmName] = field(default_factory=set)
+    """VMs whose rows have come since somebody last looked whether their definitions are here."""
     stored: Version = Version()
     unwritten: Rows = EMPTY
     whole: bool = False
@@ -276,5 +280,6 @@ class Keeping:
         if whole:
             self.ledger, self.unwritten = Ledger(), EMPTY
         self.ledger.take(rows)
+        self.unshelved.update(each.vm.name for each in rows.placed)
         self.whole = self.whole or whole
         self.unwritten = self.unwritten + rows

@@ -253,7 +253,7 @@ def keep_up(s: State, now: Instant) -> None:
     if s.quorate and s.group.settled and s.me in s.group.peers:
         _belong(s, now)
     _hello(s)
-    _heartbeat(s, now)
+    beat(s, now)
     told = s.storing.tell() if s.me in s.group.peers else None
     if told is not None:
         s.out.do(Multicast(told))
@@ -293,7 +293,8 @@ def _hello(s: State) -> None:
         s.out.do(Multicast(hello_of(s)))
 
 
-def _heartbeat(s: State, now: Instant) -> None:
+def beat(s: State, now: Instant) -> None:
+    """Say that this node is here, when it is time to, and take the lease further."""
     timing = s.config.timing
     count = s.lease.send(now, timing.heartbeat_ms)
     if count is not None:

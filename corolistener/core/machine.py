@@ -6,7 +6,7 @@ who is master, whether that is this node, and what differs between what should b
 
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, recovery
+from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, recovery, watchdog
 from corolistener.core.actions import (
     Action,
     AnnounceAddress,
@@ -55,7 +55,18 @@ from corolistener.core.events import (
 )
 from corolistener.core.group import Group
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Heartbeat
+from corolistener.core.messages import (
+    Chapter,
+    Definition,
+    Entries,
+    Granted,
+    Heartbeat,
+    Inventory,
+    Lacking,
+    Ordered,
+    Text,
+    Wanted,
+)
 from corolistener.core.notes import NoteCode
 from corolistener.core.reconcile import tell
 from corolistener.core.state import State
@@ -66,9 +77,15 @@ from corolistener.ids import Instant, NodeId, VmName
 STALL_HEARTBEATS = 4
 
 
-def _routine(event: Event) -> bool:
-    """Most events are: neither time nor heartbeats change what the election is made of."""
-    return isinstance(event, TimePassed) or (isinstance(event, Delivered) and isinstance(event.message, Heartbeat))
+UNELECTING = (Heartbeat, Inventory, Definition, Lacking, Entries, Chapter, Ordered, Granted, Wanted, Text)
+"""What is said without a word about who is here, with which file, and may serve."""
+
+
+def _electing(event: Event) -> bool:
+    """It may change what the election is made of: ring, group, quorum, what members say of themselves, the settings."""
+    if isinstance(event, Delivered):
+        return not isinstance(event.message, UNELECTING)
+    return not isinstance(event, TimePassed | Finished | Listed | CopyChanged | Defined | Shelved | Armed)
 
 
 class Core:
@@ -84,6 +101,8 @@ class Core:
             nodes=cluster.nodes,
             database=config.database,
         )
+        self.passes = 0
+        """Counts whole passes: a step without one changes nothing but leases, and when each member was last heard."""
 
     def step(self, event: Event, now: Instant) -> list[Action]:
         """Take one event in, at the node's own time `now` in ms, and say what is to be done. Raises nothing of its own."""
@@ -93,31 +112,42 @@ class Core:
         if s.adopt_until is None:
             s.adopt_until = Instant(now + s.config.timing.restart_ms)
         self._notice_stall(now)
-        if self._beat(event, now):
-            return []
         if s.lease.ends is not None and now >= s.lease.ends:
             line.lapse(s, Reason.LEASE_ENDED)
+        pulse, stable = self._is_pulse(event), s.keeping.reached
         self._take_in(event, now)
-        if not _routine(event):
-            mastership.choose(s)
-        self._decide(now)
+        if pulse and s.keeping.reached == stable and self._at_rest(now):
+            self._beat(now)
+        else:
+            if _electing(event):
+                mastership.choose(s)
+            self._decide(now)
+        actions = s.out.take()
         s.deadline = self._deadline()
-        return s.out.take()
+        return actions
 
-    def _beat(self, event: Event, now: Instant) -> bool:
-        """Nearly every event is another's heartbeat that says nothing new: it can only make the lease longer."""
-        s, deadline = self.state, self.state.deadline
-        if not isinstance(event, Delivered) or not isinstance(event.message, Heartbeat) or event.sender == s.me:
+    def _is_pulse(self, event: Event) -> bool:
+        """Nearly every event is time, a heartbeat, that the watchdog was fed, or news of VMs that are the master's business."""
+        s = self.state
+        match event:
+            case TimePassed() | Delivered(message=Heartbeat()):
+                return True
+            case Delivered(message=Inventory()):
+                return not s.acting and not s.copies.waiting
+            case Finished(ticket):
+                return ticket == s.feeding
+        return False
+
+    def _at_rest(self, now: Instant) -> bool:
+        """The lease runs, nothing is due, and the last pass found nothing to do: only the pulse itself is to go on."""
+        s = self.state
+        if not s.silent or s.restate or s.due is None or now >= s.due or s.lease.ends is None:
             return False
-        beat, sender = event.message, event.sender
-        if s.lease.ends is None or deadline is None or now >= deadline or beat.ring != s.group.ring or not s.quorate:
-            return False
-        if sender not in s.group.seen or s.group.open or s.keeping.acks.get(sender) != beat.stored:
-            return False
-        s.group.seen[sender] = now
-        s.lease.heard(sender)
-        s.lease.confirm(now, s.me, s.quorum, s.config.timing.lease_ms)
-        return True
+        return s.quorate and not s.group.open and s.farewell_at is None
+
+    def _beat(self, now: Instant) -> None:
+        line.beat(self.state, now)
+        watchdog.feed(self.state, now)
 
     def _notice_stall(self, now: Instant) -> None:
         """After a pause of this process the silence of the others is my own: give them their time again."""
@@ -128,7 +158,9 @@ class Core:
         s.last_step = now
 
     def _decide(self, now: Instant) -> None:
+        """The level-triggered pass."""
         s = self.state
+        self.passes += 1
         leaving.proceed(s, now)
         line.keep_up(s, now)
         mastership.act(s, now)
@@ -140,9 +172,11 @@ class Core:
         mastership.say(s, now)
         keeping.keep(s, now)
         care.tend(s, now)
-        care.feed(s, now)
+        watchdog.feed(s, now)
         care.say(s)
         recovery.decide(s, now)
+        s.silent = not s.out.actions
+        s.due = self._due()
 
     def _take_in(self, event: Event, now: Instant) -> None:
         s = self.state
@@ -286,14 +320,24 @@ class Core:
         return self.state.deadline
 
     def _deadline(self) -> Instant | None:
+        """The pulse goes on, and what a pass is to look at falls due."""
         s = self.state
         if s.mode in (Mode.LEFT, Mode.BROKEN):
             return None
+        at = [s.due, s.lease.ends]
+        if s.group.joined and s.lease.in_flight is None:
+            at.append(s.lease.next_at)
+        if s.watchdog_ms and s.feeding is None:
+            at.append(s.feed_at)
+        last = s.last_step
+        return min((instant for instant in at if instant is not None and instant > last), default=None)
+
+    def _due(self) -> Instant | None:
+        """When a pass is to look again, though nothing happens; what it has looked at is not due any more."""
+        s = self.state
         timing = s.config.timing
-        at: list[Instant | None] = [s.lease.ends, s.adopt_until if s.mode is Mode.ADOPTING else None, s.farewell_at]
+        at: list[Instant | None] = [s.adopt_until if s.mode is Mode.ADOPTING else None, s.farewell_at]
         if s.group.joined:
-            if s.lease.in_flight is None:
-                at.append(s.lease.next_at)
             if s.group.open:
                 at.append(Instant(s.group.round_since + timing.hello_ms))
             at += [Instant(since + timing.restart_ms) for since in s.group.pending.values()]
@@ -303,7 +347,8 @@ class Core:
         if s.acting and s.quorum.exclusive:
             at += [Instant(since + timing.vacated_ms) for since in s.claims.values() if since is not None]
         at += [duty.deadline(duty.toward) for duty in s.duties.all()]
-        at += [s.rewrite.retry_at if s.rewrite.idle else s.rewrite.deadline, s.storing.deadline()]
+        at.append(s.rewrite.retry_at if s.rewrite.idle else s.rewrite.deadline)
+        at += s.storing.deadline()
         at += s.requests.values()
         at += orders.deadline(s)
         at += s.shelf.deadline()

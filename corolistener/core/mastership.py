@@ -1,6 +1,6 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import care, changes, keeping, orders, recovery
+from corolistener.core import changes, keeping, orders, recovery, watchdog
 from corolistener.core.actions import Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
@@ -37,6 +37,7 @@ def choose(s: State) -> None:
     master = elect(standing, s.agreed, s.database)
     if master != s.master:
         s.master, s.offer = master, None
+        s.verdicts.clear()  # what was on its way is not listened to any more
         s.group.step()
         changes.orphaned(s, "master-changed", "the master has changed")
         orders.orphaned(s)
@@ -179,7 +180,7 @@ def say(s: State, now: Instant) -> None:
     """What others wait to hear: that I have let go, that a returned node is admitted, that I leave."""
     held = not s.duties.nothing_held
     if s.mode is Mode.LEAVING:
-        if s.farewell_at is not None or (not held and care.suspended(s) and care.disarm(s)):
+        if s.farewell_at is not None or (not held and watchdog.suspended(s) and watchdog.disarm(s)):
             _leave(s, now)
         return
     if not s.group.settled:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 
 from corolistener.core import keeping, moves, orders
-from corolistener.core.actions import Answer, Fence, Multicast, Until
+from corolistener.core.actions import Answer, Fence, Multicast, Spare, Until
 from corolistener.core.config import ProofKind
 from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
 from corolistener.core.fencing import Attempt, proof, proof_due
@@ -37,6 +37,7 @@ def owed(s: State) -> tuple[NodeId, ...]:
 def decide(s: State, now: Instant) -> None:
     """One pass: everybody counts deadlines, the master fences and changes the ledger."""
     _count(s, now)
+    _spare(s)
     if not s.acting:
         s.fencing.attempts = {node: each for node, each in s.fencing.attempts.items() if each.ticket is not None}
         return
@@ -135,9 +136,19 @@ def _fence(s: State, now: Instant) -> None:
         if attempt.done_at is not None:
             _judge(s, node, attempt, now)
         elif attempt.ticket is None and now >= attempt.retry_at and s.lease.ends is not None and node not in fencing.evidence:
-            attempt.boot, attempt.ticket = ledger.known[node].boot, s.out.ticket()
+            attempt.boot, attempt.ticket, attempt.spared = ledger.known[node].boot, s.out.ticket(), False
             s.out.note(NoteCode.FENCING, node=node, tries=attempt.failures + 1)
             s.out.do(Fence(attempt.ticket, node, attempt.boot, Until(s.group.ring, s.lease.ends)))
+
+
+def _spare(s: State) -> None:
+    """A node that is back is not switched off any more: what its agent would prove is of no use, and it would have to begin
+    anew. One that starts quicker than its agent works would come and be switched off for ever."""
+    for node, attempt in sorted(s.fencing.attempts.items()):
+        if attempt.ticket is not None and not attempt.spared and here(s, node):
+            attempt.spared = True
+            s.out.note(NoteCode.FENCE_REFUSED, node=node, why="returned")
+            s.out.do(Spare(s.out.ticket(), node))
 
 
 def _judge(s: State, node: NodeId, attempt: Attempt, now: Instant) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from corolistener.core.actions import Cause, Multicast, PrepareConfig, ReloadConfig
+from corolistener.core.actions import Multicast, PrepareConfig, ReloadConfig
 from corolistener.core.config import Cluster, ConfigId, Timing
 from corolistener.core.events import Outcome, Result
 from corolistener.core.lease import Quorum
@@ -20,6 +20,20 @@ from corolistener.core.storing import Storing
 from corolistener.ids import Instant, NodeId, Ticket
 
 RELOAD_TRIES = 3
+
+
+class Cause(Enum):
+    """Why corosync.conf is rewritten."""
+
+    TAKEOVER = "takeover"
+    PUSHED = "pushed"
+    REVERTED = "reverted"
+    NODE_ADDED = "node-added"
+    NODE_EDITED = "node-edited"
+    NODE_REMOVED = "node-removed"
+    FOUND_NEWER = "found-newer"
+    DIVERGED = "diverged"
+    ROLLED_BACK = "rolled-back"
 
 
 class Stage(Enum):

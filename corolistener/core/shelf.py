@@ -41,9 +41,10 @@ class Shelf:
     writing: dict[Ticket, Definition] = field(default_factory=dict)
     reading: dict[Ticket, Key] = field(default_factory=dict)
     failed: dict[Key, tuple[Definition, Instant]] = field(default_factory=dict)
+    missing: set[Key] = field(default_factory=set)
+    """What rows of the ledger name and this node has not."""
     ask_at: Instant = Instant(0)
     asked: int = 0
-    looked: object = None
 
     def recalled(self, event: Shelved) -> None:
         """What the disk has; it was told when it was new."""
@@ -111,6 +112,7 @@ class Shelf:
             else:
                 self.untold.discard(found)
                 self.have.discard(found)
+                self.missing.add(found)
                 out.note(NoteCode.DEFINITION, vm=found[0], why=outcome.why or outcome.result.value)
             return True
         return False
@@ -126,9 +128,16 @@ class Shelf:
                 self._write(message, out)
 
     def ask(self, wanted: dict[Key, NodeId], present: tuple[NodeId, ...], me: NodeId, now: Instant, out: Out) -> None:
-        """Ask for what is wanted and not here: first the VM's own node, then one after the other."""
+        """Ask for what is wanted and not here: first the VM's own node, then one after the other.
+
+        `wanted` are the definitions, each with its VM's node, that were missing when this was last asked, and those named
+        since.
+        """
+        self.missing = wanted.keys() - self.have
+        if not self.missing:
+            return
         busy = {(each.name, each.definition) for each in self.writing.values()}
-        missing = sorted(key for key in wanted if key not in self.have and key not in busy and key not in self.failed)
+        missing = sorted(self.missing - busy - self.failed.keys())
         others = [node for node in present if node != me]
         if not missing or not others or now < self.ask_at:
             return
@@ -143,4 +152,4 @@ class Shelf:
         self.on_its_way.clear()
 
     def deadline(self) -> list[Instant]:
-        return [at for _, at in self.failed.values()]
+        return [at for _, at in self.failed.values()] + [self.ask_at] * bool(self.missing)

@@ -118,7 +118,11 @@ class State:
     rollback: Watch | None = None
     last_step: Instant = Instant(0)
     deadline: Instant | None = None
-    """When this node has to look again, if nothing happens."""
+    """When the next step has to be, if nothing happens."""
+    due: Instant | None = None
+    """When a whole pass has to look again, if nothing happens; the pulse goes on without one."""
+    silent: bool = False
+    """The last pass had nothing to say or do: another one, without news, would not either."""
     bad: dict[NodeId, int] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
 

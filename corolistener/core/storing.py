@@ -83,8 +83,10 @@ class Storing:
             self.ask_at = Instant(now + ASK_AGAIN_MS)
             out.do(Multicast(Wanted(self.target, source)))
 
-    def deadline(self) -> Instant | None:
-        return self.ask_at if self.target is not None and not self.busy else None
+    def deadline(self) -> list[Instant]:
+        """When to ask again, or to give the file a version that corosync will take."""
+        asks, stale = self.target is not None and not self.busy, self.running > self.file.version
+        return [self.ask_at] * asks + [self.restamp_at] * stale
 
     def wanted(self, message: Wanted, out: Out) -> None:
         """Somebody asks me. One text in flight serves everybody who asked before it is delivered."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from corolistener.core.actions import Fence
+from corolistener.core.actions import Fence, Spare
 from corolistener.core.events import Outcome, Result
 from corolistener.effects.programs import Programs, how, remedy
 from corolistener.errors import EffectError
@@ -99,11 +99,14 @@ class FenceAgents:
         name = self._names.get(node, "")
         return [each for each in self._agents if any(wanted == node or (name and wanted == name) for wanted in each.nodes)]
 
-    async def perform(self, action: Fence) -> Outcome:
+    async def perform(self, action: Fence | Spare) -> Outcome:
         """Switch a node off: DONE when an agent says so and no link contradicts it. Then it is switched on again where that is
-        wanted, for which nobody waits. Cancelling it ends the agent. Raises EffectError with what each agent said.
+        wanted, for which nobody waits. Cancelling it ends the agent, and that is all there is to Spare. Raises EffectError with
+        what each agent said.
         """
         node = action.node
+        if isinstance(action, Spare):
+            return Outcome(Result.DONE)
         if node == self._me:
             raise EffectError("Fence", "this is the node itself")
         if not (levels := self._levels(node)):

@@ -17,6 +17,7 @@ from corolistener.core.actions import (
     MigrateVm,
     ReleaseLock,
     ShutDownVm,
+    Spare,
     StopService,
     StopVm,
     SuspendVm,
@@ -59,7 +60,7 @@ def yields(action: TicketedAction) -> bool:
 
 def lets_go(action: TicketedAction) -> bool:
     """It ends an action that yields and is still under way, and those that wait, in its lane."""
-    return isinstance(action, DropAddress | ReleaseLock | StopService | SuspendVm | StopVm | DisarmWatchdog)
+    return isinstance(action, DropAddress | ReleaseLock | StopService | SuspendVm | StopVm | DisarmWatchdog | Spare)
 
 
 @dataclass(slots=True)

@@ -29,10 +29,11 @@ class LeaseChecker:
         self._account(able)
         lease_ms = self.world.options.timing.lease_ms
         for node, daemon in self.world.daemons.items():
-            s = daemon.pump.core.state
-            until = self.world.time_of(node, s.lease.ends) if s.lease.ends is not None else 0
-            since = self.without.get(node)
-            if since is not None and until > since + lease_ms + SLACK_MS and not self.world.options.two_node:
+            since, ends = self.without.get(node), daemon.pump.core.state.lease.ends
+            if since is None or ends is None or self.world.options.two_node:
+                continue
+            until = self.world.time_of(node, ends)
+            if until > since + lease_ms + SLACK_MS:
                 return f"node {node} has a lease until {until}, and since {since} there is a quorate line without it"
         return None
 
@@ -42,9 +43,10 @@ class LeaseChecker:
         half = len(self.world.machines) / 2
         ring, many = Counter(s.group.ring for s in seen).most_common(1)[0] if seen else (NO_RING, 0)
         there = [s for s in seen if s.group.ring == ring] if many > half else []
+        all_nodes = self.world.machines.keys()
+        missing = Counter(node for s in there for node in all_nodes - s.group.peers.keys() - s.group.pending.keys())
         for node in self.world.machines:
-            others = sum(1 for s in there if node not in s.group.peers and node not in s.group.pending)
-            if others > half:
+            if missing[node] > half:
                 self.without.setdefault(node, self.world.heap.now)
             else:
                 self.without.pop(node, None)

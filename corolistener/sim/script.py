@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from inspect import Parameter, signature
 
-from corolistener.core.actions import Answer, Cause, Reason, TicketedAction
+from corolistener.core.actions import Answer, Reason, TicketedAction
 from corolistener.core.config import CloudAddress, OnTakeover, Timing
 from corolistener.core.events import AddressConflict, AddressGone, Departure, DeviceCame
 from corolistener.core.messages import AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
 from corolistener.core.notes import Note, NoteCode
+from corolistener.core.rewrite import Cause
 from corolistener.errors import ConfigError
 from corolistener.ids import NodeId
 from corolistener.sim import checkers, cluster, faults, seeds

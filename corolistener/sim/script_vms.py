@@ -11,6 +11,7 @@ from corolistener.core.actions import (
     ReadDefinition,
     ResumeVm,
     ShutDownVm,
+    Spare,
     StartVm,
     StopVm,
     SuspendVm,
@@ -50,6 +51,8 @@ def shown_vm(action: TicketedAction) -> str | None:
             return None
         case Fence():
             return f"Fence(n{action.node})"
+        case Spare():
+            return f"Spare(n{action.node})"
     return ""
 
 

@@ -105,9 +105,10 @@ class VmChecker:
                     self.unlicensed.pop(node, None)
                     continue
             self.unlicensed.setdefault(node, now)
-        for where in self.estate.executions.now.values():
+        suspects = {node for node in self.estate.nodes if self.lease_until.get(node, 0) <= now or node in self.unlicensed}
+        for where in self.estate.executions.now.values() if suspects else ():
             for node, each in where.items():
-                if self.lease_until.get(node, 0) > now and node not in self.unlicensed:
+                if node not in suspects:
                     continue
                 watchdog = self.estate.nodes[node].watchdog
                 begun = max(self.lease_until.get(node, 0), each.since, watchdog.armed_at)

@@ -18,6 +18,7 @@ from corolistener.core.actions import (
     MigrateVm,
     ResumeVm,
     ShutDownVm,
+    Spare,
     StartVm,
     StopVm,
     SuspendVm,
@@ -186,6 +187,8 @@ class Estate:
             case Fence(node=target):
                 boot = machine.boot
                 return self.nodes[target].agent.start(lambda: machine.boot == boot and machine.powered, answer)
+            case Spare():
+                world.heap.after(0, lambda: answer(Outcome(Result.DONE)))
             case FeedWatchdog():
                 node.watchdog.feed()
                 world.heap.after(0, lambda: answer(Outcome(Result.DONE)))

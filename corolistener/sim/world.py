@@ -51,7 +51,11 @@ CLOUD = CloudAddress("192.0.2.10", 32, "vmbr0")
 
 
 ALWAYS_LOOKED_AT = 12
-"""Worlds of at most so many nodes are looked at after every event."""
+"""Worlds of at most so many nodes are looked at after everything that happens."""
+PULSE_MS = 10
+"""Heartbeats that say nothing new change nothing that could be seen, but time passes: so often they are looked at."""
+JOURNAL_MOST = 5000
+"""Steps in a segment of a daemon's journal. Each begins with a copy of the state, which costs more than all of them."""
 
 Predicate = Callable[["World"], NodeId | None]
 """A state of affairs: the node it is about, or None while it is not so."""
@@ -100,8 +104,7 @@ class Daemon:
             self.config = replace(self.config, care=world.estate.care_of(machine.id))
             ports |= world.estate.ports(self)
         self.pump = Pump(self.config, ports, self, self)
-        if len(world.machines) > ALWAYS_LOOKED_AT:
-            self.pump.journal.most = 5000  # each segment begins with a copy of the state, and that grows with the nodes
+        self.pump.journal.most = JOURNAL_MOST
         self.crash_after: int | None = None
         self.crashed = False
 
@@ -126,6 +129,7 @@ class Daemon:
         if self.paused:
             self.queue.append(call)
             return
+        passes = self.pump.core.passes
         try:
             call()
             self.pump.run(self.now())
@@ -133,7 +137,7 @@ class Daemon:
             self.world.daemon_ends(self.machine.id, Departure.PROCDOWN)
         if self.alive:
             self._arm()
-        self.world.changed()
+        self.world.changed(pulse=self.alive and self.pump.core.passes == passes)
 
     def now(self) -> Instant:
         return self.world.clock(self.machine.id)
@@ -292,14 +296,16 @@ class World:
     def tell(self, node: NodeId, what: Note | Answer | TicketedAction | str) -> None:
         self.told.append((self.heap.now, node, what))
 
-    def changed(self) -> None:
+    def changed(self, pulse: bool = False) -> None:
         """Something has happened: the checkers look, and what waits for a state of affairs may have its moment.
 
-        A large world is looked at once in a millisecond, and whenever something was said or done: its many heartbeats
-        change nothing that could be seen, and each look costs as much as there are nodes.
+        `pulse`: it was a heartbeat or the like, without news. A large world is looked at once in a millisecond, and whenever
+        something was said or done, for each look costs as much as there are nodes.
         """
-        if len(self.machines) <= ALWAYS_LOOKED_AT or self.looked != (self.heap.now, len(self.told)):
-            self.looked = (self.heap.now, len(self.told))
+        now, looked = (self.heap.now, len(self.told)), self.looked
+        seen = now[0] < looked[0] + PULSE_MS if pulse else len(self.machines) > ALWAYS_LOOKED_AT and now == looked
+        if not seen:
+            self.looked = now
             self.checker.look()
         for moment in list(self.moments):
             if (node := moment.predicate(self)) is not None:

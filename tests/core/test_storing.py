@@ -70,8 +70,7 @@ def test_a_disk_that_does_not_take_it_is_tried_with_growing_pauses() -> None:
         assert isinstance(install, InstallConfig)
         said = node.finish(install.ticket, FULL, now)
         assert Multicast(Unstored(FILES[2].id, FULL.why)) in said
-        deadline = node.storing.deadline()
-        assert deadline is not None
+        (deadline,) = node.storing.deadline()
         pauses.append(deadline - now)
         now = deadline
         assert node.ask(now) != []

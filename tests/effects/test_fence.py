@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corolistener.core.actions import Fence, Until
+from corolistener.core.actions import Fence, Spare, Until
 from corolistener.core.events import Outcome, Result
 from corolistener.core.view import RingId
 from corolistener.effects import fence, programs
@@ -415,3 +415,9 @@ def test_a_loop_that_ends_takes_the_agent_with_it(stage: Stage) -> None:
     finally:
         for pid in stage.living():
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_node_is_spared_by_doing_nothing(stage: Stage) -> None:
+    effect = stage.effect(stage.agent('echo "$stdin" >$HERE/stdin'))
+    assert asyncio.run(effect.perform(Spare(Ticket(2), TWO))) == Outcome(Result.DONE)
+    assert not (stage.here / "stdin").exists()

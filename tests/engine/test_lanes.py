@@ -4,10 +4,12 @@ import pytest
 
 from corolistener.core.actions import (
     DropAddress,
+    Fence,
     HoldAddress,
     MarkVm,
     MigrateVm,
     Reason,
+    Spare,
     StartService,
     StopService,
     SuspendVm,
@@ -106,6 +108,17 @@ def test_letting_go_does_not_wait_for_a_taking_that_runs() -> None:
     run.effect.finishes[0](DONE)
     run.effect.finishes[1](DONE)
     assert run.ended == [(1, Result.SUPERSEDED), (2, Result.DONE)]
+
+
+def test_an_agent_at_work_gives_up_when_its_node_is_spared() -> None:
+    run = Run()
+    until = Until(RING, Instant(5000))
+    run.submit(
+        Fence(Ticket(1), NodeId(3), "boot-3", until), Fence(Ticket(2), NodeId(3), "boot-3", until), Spare(Ticket(3), NodeId(3))
+    )
+    assert run.effect.cancelled == run.effect.begun[:1]
+    assert run.begun == [1, 3]
+    assert run.ended == [(1, Result.SUPERSEDED), (2, Result.SUPERSEDED)]
 
 
 def test_deadline() -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corolistener.core import care, copies, fencing, keeping, leaving, mastership, moves, recovery
+from corolistener.core import care, copies, fencing, keeping, leaving, mastership, moves, recovery, watchdog
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import ProofKind, Timing
@@ -36,7 +36,7 @@ NODES, VMS = (2, 5), 8
 _stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, copies.aim, Copy._toward
 _reconcile, _reported, _owed = recovery._reconcile, recovery._reported, recovery.owed
 _choose = mastership.choose
-_decide, _feed, _open = recovery.decide, care.feed, keeping._open
+_decide, _feed, _open = recovery.decide, watchdog.feed, keeping._open
 
 
 def _stored_at_once(s: State, now: Instant) -> None:
@@ -157,11 +157,11 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "no proof is needed": [(recovery, "proof", lambda node, known, *_: Proven(node, known.boot, ProofKind.WATCHDOG))],
     "deadlines are short": [(fencing, "deadline_ms", _short)],
     "delivered is stable": [
-        (where, "stable", lambda s: s.keeping.version.index if s.keeping.open else -1) for where in (keeping, care)
+        (where, "stable", lambda s: s.keeping.version.index if s.keeping.open else -1) for where in (keeping, care, watchdog)
     ],
     "acknowledged before it is stored": [(keeping, "_write", _stored_at_once)],
     "nothing is suspended": [(care, "aim", _never_suspended)],
-    "the watchdog is always fed": [(care, "suspended", lambda s: True)],
+    "the watchdog is always fed": [(watchdog, "suspended", lambda s: True)],
     "stale copies are kept": [(Copy, "_toward", _never_destroyed)],
     "no memory is needed": [(Account, "_obstacle", lambda self, unit, room: None)],
     "nothing is owed": [(recovery, "owed", lambda s: ())],
@@ -173,14 +173,14 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "resumed without a verdict": [
         (care, "stable", lambda s: s.keeping.version.index),
         (care, "firm", lambda s, name, upto: True),
-        (care, "_admitted", lambda s, upto: True),
+        (care, "admitted", lambda s, upto: True),
     ],
     "placement and generation are ignored on return": [(care, "aim", _whatever_is_there)],
     "obligations are the former master's own": [(recovery, "owed", _private_obligations)],
     "a majority is one node": [(keeping, "majority", lambda s: 1)],
     "the lowest member opens the ledger": [(keeping, "_open", _lowest_opens)],
     "fencing and relocation go on in a panic": [(recovery, "decide", _told_at_once)],
-    "the watchdog is fed by a timer": [(care, "feed", _fed_by_a_timer)],
+    "the watchdog is fed by a timer": [(watchdog, "feed", _fed_by_a_timer)],
     "two masters on equal priority": [(mastership, "choose", _master_among_equals)],
     "vms are created running": [(Hypervisor, "carry_out", _created_running)],
     "a migration counts as on one node": [
@@ -193,7 +193,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     ],
     "a farewell counts though a vm is on its way": [
         (moves, "incoming", lambda s, node: False),
-        (care, "incoming", lambda s, node: False),
+        (watchdog, "incoming", lambda s, node: False),
         (leaving, "incoming", lambda s, node: False),
     ],
     "a second copy of a vm that moves is not noticed": [

@@ -1,0 +1,48 @@
+"""When this node's watchdog is fed, when it starves, and when it may be stopped. Rules: safety.md, "Lease, grace, watchdog"."""
+
+from corolistener.core.actions import DisarmWatchdog, FeedWatchdog, Until
+from corolistener.core.care import admitted, licensed
+from corolistener.core.keeping import stable
+from corolistener.core.moves import incoming
+from corolistener.core.notes import NoteCode
+from corolistener.core.state import State
+from corolistener.ids import Instant
+
+
+def feed(s: State, now: Instant) -> None:
+    """Fed under the lease, once this node is admitted, or with everything confirmed suspended; else it starves."""
+    if not s.watchdog_ms or s.disarming or now < s.feed_at or s.feeding is not None:
+        return
+    s.feed_at = Instant(now + s.config.timing.heartbeat_ms)
+    until = Until(s.group.ring, s.lease.ends) if licensed(s, now) and not s.copies.held and s.lease.ends is not None else None
+    if until is None and not suspended(s):
+        s.starving = s.starving if s.starving is not None else now
+        if now >= s.starving + s.config.timing.grace_ms:
+            s.tell("starving", NoteCode.STARVING, timeout_ms=s.watchdog_ms)
+        return
+    s.starving = None
+    s.told.pop("starving", None)
+    s.feeding = s.out.ticket()
+    s.out.do(FeedWatchdog(s.feeding, until))
+
+
+def suspended(s: State) -> bool:
+    """No VM executes here, and that is sure."""
+    return s.copies.quiet or not s.config.care.hypervisor
+
+
+def disarm(s: State) -> bool:
+    """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do.
+
+    It stays armed where a VM may still be on its way here: that farewell is no proof (recovery.farewell), and what comes would
+    run with nobody to look after it.
+    """
+    if not s.watchdog_ms or s.disarming or (s.keeping.open and incoming(s, s.me)):
+        return True
+    if not s.unarming:
+        s.unarming = s.restate = True
+    elif admitted(s, stable(s)):
+        s.disarming = True
+        s.out.do(DisarmWatchdog(s.out.ticket()))
+        return True
+    return not s.quorate
