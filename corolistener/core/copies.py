@@ -319,7 +319,7 @@ class Copies:
         return Inventory(
             copies=tuple(
                 Report(
-                    vm=replace(each.vm, definition=each.definition),
+                    vm=each.vm if each.vm.definition == each.definition else replace(each.vm, definition=each.definition),
                     state=None if each.doubt else each.state,
                     generation=each.generation,
                     stray=each.stray,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from corolistener.core.actions import Multicast, Record
 from corolistener.core.config import Timing
 from corolistener.core.events import Outcome, Recalled, Result
-from corolistener.core.ledger import EMPTY, Known, Rows, Version
+from corolistener.core.ledger import EMPTY, Known, Rows, Version, same_chapter
 from corolistener.core.messages import Chapter, Entries
 from corolistener.core.notes import NoteCode
 from corolistener.core.state import State
@@ -39,8 +39,7 @@ def count(s: State) -> None:
     keeping, needed = s.keeping, majority(s)
     if not keeping.open or not needed:
         return
-    here = replace(keeping.version, index=0)
-    acks = [(ack.index, node) for node, ack in keeping.acks.items() if replace(ack, index=0) == here]
+    acks = [(ack.index, node) for node, ack in keeping.acks.items() if same_chapter(ack, keeping.version)]
     votes = 0
     for index, node in sorted(acks, reverse=True):
         votes += s.quorum.votes.get(node, 0)
@@ -137,15 +136,18 @@ def keep(s: State, now: Instant) -> None:
 
 
 def _shelve(s: State, now: Instant) -> None:
-    """Definitions go to the disk before the rows that name them: one lane, one order."""
+    """Ask for the definitions that rows name and this node has not."""
     shelf, rows = s.shelf, s.keeping.ledger.placements
     if not s.group.settled:
         return
     shelf.tell(now, s.out)
-    named = [rows[name] for name in s.keeping.unshelved | {name for name, _ in shelf.missing} if name in rows]
+    named = [rows[name].vm for name in s.keeping.unshelved if name in rows]
+    shelf.missing.update((vm.name, vm.definition) for vm in named if vm.definition)
     s.keeping.unshelved.clear()
-    wanted = {(row.vm.name, row.vm.definition): row.node for row in named if row.vm.definition}
-    shelf.ask(wanted, s.group.present, s.me, now, s.out)
+    if shelf.missing and now >= shelf.ask_at:
+        missing = [(rows[name], key) for name, key in shelf.missing if name in rows]
+        wanted = {(row.vm.name, key): row.node for row, key in missing if row.vm.definition == key}
+        shelf.ask(wanted, s.group.present, s.me, now, s.out)
 
 
 def _open(s: State, now: Instant) -> None:

@@ -114,9 +114,9 @@ class Core:
         self._notice_stall(now)
         if s.lease.ends is not None and now >= s.lease.ends:
             line.lapse(s, Reason.LEASE_ENDED)
-        pulse, stable = self._is_pulse(event), s.keeping.reached
+        quiet, before = self._is_quiet(event), (s.keeping.reached, s.copies.turn)
         self._take_in(event, now)
-        if pulse and s.keeping.reached == stable and self._at_rest(now):
+        if quiet and before == (s.keeping.reached, s.copies.turn) and self._at_rest(now):
             self._beat(now)
         else:
             if _electing(event):
@@ -126,16 +126,19 @@ class Core:
         s.deadline = self._deadline()
         return actions
 
-    def _is_pulse(self, event: Event) -> bool:
-        """Nearly every event is time, a heartbeat, that the watchdog was fed, or news of VMs that are the master's business."""
+    def _is_quiet(self, event: Event) -> bool:
+        """Nearly every event is: time, heartbeats, that the watchdog was fed or a definition kept, and news of VMs that are the
+        master's business."""
         s = self.state
         match event:
             case TimePassed() | Delivered(message=Heartbeat()):
                 return True
+            case Delivered(message=Definition()):
+                return not s.copies.waiting
             case Delivered(message=Inventory()):
                 return not s.acting and not s.copies.waiting
-            case Finished(ticket):
-                return ticket == s.feeding
+            case Finished(ticket, outcome):
+                return ticket == s.feeding or (s.shelf.expected(ticket, outcome) and not s.copies.waiting)
         return False
 
     def _at_rest(self, now: Instant) -> bool:

@@ -31,7 +31,7 @@ def owed(s: State) -> tuple[NodeId, ...]:
     """The nodes that are gone and may have VMs that should run: what the cluster still owes."""
     ledger = s.keeping.ledger
     gone = [node for node in ledger.holders() if not here(s, node)]
-    return tuple(node for node in gone if any(row.on for row in ledger.on(node)))
+    return tuple(node for node in gone if any(ledger.placements[name].on for name in ledger.at[node]))
 
 
 def decide(s: State, now: Instant) -> None:

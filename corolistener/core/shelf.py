@@ -1,8 +1,8 @@
-"""Definitions of VMs: the texts that hypervisors start them from, on every member's disk before anything relies on them.
+"""Definitions of VMs: the texts that hypervisors start them from, with every member before anything relies on them.
 
 The ledger names a definition by its SHA-256. A node that meets a new one writes it down and tells it to all; it reports the
-VM under that name only when the text was delivered, so that whoever stores the ledger's word has stored the text before it
-(one lane, one order). Who was away asks those who are here.
+VM under that name only when the text was delivered: so it is on its node's disk, and with or on its way to every other one,
+before the ledger names it. Who was away asks those who are here.
 """
 
 from dataclasses import dataclass, field
@@ -18,19 +18,21 @@ from corolistener.ids import Instant, NodeId, Ticket
 TEXT_MOST = 256 * 1024
 """Bytes of a definition that the ring carries."""
 ASK_AGAIN_MS = 2000
+LOOK_AGAIN_MS = 200
+"""When all that is missing is on its way to the disk."""
 ASK_MOST = 32
 """Definitions asked for at once: each is answered by a message of its own."""
 WORK_MOST = 8
-"""Of this node's own new texts, and of those to be told, so many are at the disk at once. They share a lane with the ledger:
-all that a node with many VMs has at its start would overflow it, and what the ledger writes would wait behind them."""
+"""So many new texts, and so many of those to be told, are at the disk at once. They share a lane with the ledger: all that a
+node with many VMs has at its start, or many nodes tell at once, would overflow it, and the ledger's writes wait behind them."""
 
 
 @dataclass(slots=True)
 class Shelf:
     """This node's definitions. `have`: on the disk; `spread`: delivered in the group, or on the disk since before.
 
-    `unwritten`: own ones that wait for the disk, and are told after that; `untold`: to be told to all; `writing` and `reading`:
-    what is under way, by ticket; `failed`: to be written again, and when.
+    `unwritten`: those that wait for the disk; own ones are told after that. `untold`: to be told to all; `writing` and
+    `reading`: what is under way, by ticket; `failed`: to be written again, and when.
     """
 
     have: set[Key] = field(default_factory=set)
@@ -46,6 +48,11 @@ class Shelf:
     ask_at: Instant = Instant(0)
     asked: int = 0
 
+    def expected(self, ticket: Ticket, outcome: Outcome) -> bool:
+        """A text that nobody waits for is on the disk."""
+        message = self.writing.get(ticket)
+        return message is not None and outcome.result is Result.DONE and (message.name, message.definition) not in self.untold
+
     def recalled(self, event: Shelved) -> None:
         """What the disk has; it was told when it was new."""
         self.have |= set(event.definitions)
@@ -59,9 +66,7 @@ class Shelf:
             return
         if key not in self.spread:
             self.untold.add(key)
-        if key not in self.have:
-            self.unwritten[key] = Definition(event.name, event.definition, event.text)
-        self._work(out)
+        self._keep(Definition(event.name, event.definition, event.text), out)
 
     def delivered(self, message: Definition, mine: bool, out: Out) -> bool:
         """A text for all; True if it is news that the group has it."""
@@ -71,23 +76,24 @@ class Shelf:
         news = key not in self.spread
         self.spread.add(key)
         self.untold.discard(key)
-        self.unwritten.pop(key, None)
-        self._write(message, out)
+        self._keep(message, out)
         return news
 
-    def _work(self, out: Out) -> None:
-        """Bring the next of this node's own ones to the disk."""
-        while self.unwritten and len(self.writing) < WORK_MOST:
-            self._write(self.unwritten.pop(next(iter(self.unwritten))), out)
-
-    def _write(self, message: Definition, out: Out) -> None:
+    def _keep(self, message: Definition, out: Out) -> None:
         key = message.name, message.definition
-        if key in self.have or any((each.name, each.definition) == key for each in self.writing.values()):
-            return
-        self.failed.pop(key, None)
-        ticket = out.ticket()
-        self.writing[ticket] = message
-        out.do(KeepDefinition(ticket, message.name, message.definition, message.text))
+        if key not in self.have and all((each.name, each.definition) != key for each in self.writing.values()):
+            self.failed.pop(key, None)
+            self.unwritten[key] = message
+            self._work(out)
+
+    def _work(self, out: Out) -> None:
+        """Bring the next ones to the disk, first those that the others wait for."""
+        while self.unwritten and len(self.writing) < WORK_MOST:
+            own = (key for key in self.unwritten if key in self.untold) if self.untold else iter(())
+            message = self.unwritten.pop(next(own, next(iter(self.unwritten))))
+            ticket = out.ticket()
+            self.writing[ticket] = message
+            out.do(KeepDefinition(ticket, message.name, message.definition, message.text))
 
     def lacking(self, message: Lacking, me: NodeId) -> None:
         """Somebody asks: what this node has is told to all."""
@@ -119,29 +125,30 @@ class Shelf:
 
     def tell(self, now: Instant, out: Out) -> None:
         """Read what is to be told, and write again what could not be written."""
+        if not self.untold and not self.failed:
+            return
         ready = sorted((self.untold & self.have) - self.on_its_way - set(self.reading.values()))
         for key in ready[: max(0, WORK_MOST - len(self.reading))]:
             self.reading[ticket := out.ticket()] = key
             out.do(ReadDefinition(ticket, *key))
         for message, at in list(self.failed.values()):
             if now >= at:
-                self._write(message, out)
+                self._keep(message, out)
 
     def ask(self, wanted: dict[Key, NodeId], present: tuple[NodeId, ...], me: NodeId, now: Instant, out: Out) -> None:
-        """Ask for what is wanted and not here: first the VM's own node, then one after the other.
+        """Ask for what is not here: first the VM's own node, then one after the other.
 
-        `wanted` are the definitions, each with its VM's node, that were missing when this was last asked, and those named
-        since.
+        `wanted` are the definitions that were missing when this was last asked or were named since, each with its VM's node.
         """
         self.missing = wanted.keys() - self.have
-        if not self.missing:
+        if not self.missing or now < self.ask_at:
             return
         busy = {(each.name, each.definition) for each in self.writing.values()}
-        missing = sorted(self.missing - busy - self.failed.keys())
+        missing = sorted(self.missing - busy - self.unwritten.keys() - self.failed.keys())
         others = [node for node in present if node != me]
-        if not missing or not others or now < self.ask_at:
+        self.ask_at = Instant(now + (ASK_AGAIN_MS if missing and others else LOOK_AGAIN_MS))
+        if not missing or not others:
             return
-        self.ask_at = Instant(now + ASK_AGAIN_MS)
         turn, self.asked = self.asked, self.asked + 1
         whom = wanted[missing[0]] if turn % 2 == 0 and wanted[missing[0]] in others else others[turn // 2 % len(others)]
         out.do(Multicast(Lacking(whom, tuple(missing[:ASK_MOST]))))

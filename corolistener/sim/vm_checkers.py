@@ -70,9 +70,17 @@ class VmChecker:
             if len(lawful) > 1:
                 self.found(f"{name} runs on nodes {', '.join(str(each.node) for each in where)}")
             for each in where:
-                sure = max(self._able_since(each), self.sure.get(each.node, self.world.heap.now))
+                sure = max(self._known_since(name, each), self.sure.get(each.node, self.world.heap.now))
                 if each.stray and self.world.heap.now > sure + BY_HAND_MS:
                     self.found(f"{name}, started by hand on node {each.node}, still runs there beside its other copy")
+
+    def _known_since(self, name: VmName, each: Interval) -> int:
+        """Since when it could be known that this copy is one too many: where the ledger does not say so, from the others'
+        nodes."""
+        daemon = self.world.daemons.get(each.node)
+        row = daemon.pump.core.state.keeping.ledger.placements.get(name) if daemon is not None else None
+        others = () if row is not None and each.node not in row.holders else self.estate.executions.now[name].values()
+        return max(map(self._able_since, (each, *others)))
 
     def _able_since(self, each: Interval) -> int:
         """Since when the daemon of its node could have done something about it; now where it still cannot."""

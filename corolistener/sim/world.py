@@ -54,7 +54,7 @@ ALWAYS_LOOKED_AT = 12
 """Worlds of at most so many nodes are looked at after everything that happens."""
 PULSE_MS = 10
 """Heartbeats that say nothing new change nothing that could be seen, but time passes: so often they are looked at."""
-JOURNAL_MOST = 5000
+JOURNAL_MOST = 20_000
 """Steps in a segment of a daemon's journal. Each begins with a copy of the state, which costs more than all of them."""
 
 Predicate = Callable[["World"], NodeId | None]
