@@ -141,9 +141,10 @@ def _shelve(s: State, now: Instant) -> None:
     if not s.group.settled:
         return
     shelf.tell(now, s.out)
-    named = [rows[name].vm for name in s.keeping.unshelved if name in rows]
-    shelf.missing.update((vm.name, vm.definition) for vm in named if vm.definition)
-    s.keeping.unshelved.clear()
+    if s.keeping.unshelved:
+        named = [rows[name].vm for name in s.keeping.unshelved if name in rows]
+        shelf.named((vm.name, vm.definition) for vm in named if vm.definition)
+        s.keeping.unshelved.clear()
     if shelf.missing and now >= shelf.ask_at:
         missing = [(rows[name], key) for name, key in shelf.missing if name in rows]
         wanted = {(row.vm.name, key): row.node for row, key in missing if row.vm.definition == key}
@@ -177,8 +178,8 @@ def _write(s: State, now: Instant) -> None:
         return
     ticket = s.out.ticket()
     keeping.writing = ticket, keeping.version
-    s.out.do(Record(ticket, keeping.version, keeping.unwritten, keeping.whole))
-    keeping.unwritten, keeping.whole = EMPTY, False
+    s.out.do(Record(ticket, keeping.version, Rows.together(keeping.unwritten), keeping.whole))
+    keeping.unwritten, keeping.whole = [], False
 
 
 def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Timing) -> bool:
@@ -192,7 +193,7 @@ def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Ti
         s.lease.next_at = min(s.lease.next_at, now)  # others wait for this word
         return True
     keeping.failures += 1
-    keeping.whole, keeping.unwritten = True, keeping.ledger.rows()
+    keeping.whole, keeping.unwritten = True, [keeping.ledger.rows()]
     keeping.retry_at = Instant(now + min(timing.retry_most_ms, timing.retry_first_ms * 2 ** min(keeping.failures - 1, 16)))
     s.out.note(NoteCode.NOT_RECORDED, why=outcome.why or outcome.result.value, tries=keeping.failures)
     return True

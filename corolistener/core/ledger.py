@@ -6,7 +6,7 @@ cluster that went on without a quorum, so the highest version among a quorum con
 Rules: safety.md, "Words of this page" and "Placement".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from corolistener.core.capacity import Vm
@@ -126,16 +126,17 @@ class Rows:
     def __bool__(self) -> bool:
         return self != EMPTY
 
-    def __add__(self, later: "Rows") -> "Rows":
-        """Both, the later one winning: what one write stores for several changes."""
-        ledger = Ledger()
-        gone, voided, recalled = set(self.forgotten), set(self.voided), set(self.recalled)
-        for rows in (self, later):
+    @staticmethod
+    def together(changes: Iterable["Rows"]) -> "Rows":
+        """All of them, later ones winning: what one write stores for several changes."""
+        ledger, calm = Ledger(), False
+        gone, voided, recalled = set[VmName](), set[NodeId](), set[NodeId]()
+        for rows in changes:
             ledger.take(rows)
             gone = (gone | set(rows.forgotten)) - {each.vm.name for each in rows.placed}
             voided = (voided | set(rows.voided)) - {each.node for each in rows.proven}
             recalled = (recalled | set(rows.recalled)) - {each.node for each in rows.excused}
-        calm = later.calm or (self.calm and later.panic is None)
+            calm = rows.calm or (calm and rows.panic is None)
         return replace(
             ledger.rows(),
             forgotten=tuple(sorted(gone)),
@@ -262,7 +263,7 @@ class Keeping:
     unshelved: set[VmName] = field(default_factory=set)
     """VMs whose rows have come since somebody last looked whether their definitions are here."""
     stored: Version = Version()
-    unwritten: Rows = EMPTY
+    unwritten: list[Rows] = field(default_factory=list)
     whole: bool = False
     writing: tuple[Ticket, Version] | None = None
     failures: int = 0
@@ -278,8 +279,8 @@ class Keeping:
     def take(self, rows: Rows, whole: bool = False) -> None:
         """Rows came into force: they are in the ledger, and to be written."""
         if whole:
-            self.ledger, self.unwritten = Ledger(), EMPTY
+            self.ledger, self.unwritten = Ledger(), []
         self.ledger.take(rows)
         self.unshelved.update(each.vm.name for each in rows.placed)
         self.whole = self.whole or whole
-        self.unwritten = self.unwritten + rows
+        self.unwritten.append(rows)

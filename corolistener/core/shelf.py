@@ -5,6 +5,7 @@ VM under that name only when the text was delivered: so it is on its node's disk
 before the ledger names it. Who was away asks those who are here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from corolistener.core.actions import KeepDefinition, Multicast, ReadDefinition
@@ -18,8 +19,6 @@ from corolistener.ids import Instant, NodeId, Ticket
 TEXT_MOST = 256 * 1024
 """Bytes of a definition that the ring carries."""
 ASK_AGAIN_MS = 2000
-LOOK_AGAIN_MS = 200
-"""When all that is missing is on its way to the disk."""
 ASK_MOST = 32
 """Definitions asked for at once: each is answered by a message of its own."""
 WORK_MOST = 8
@@ -56,6 +55,7 @@ class Shelf:
     def recalled(self, event: Shelved) -> None:
         """What the disk has; it was told when it was new."""
         self.have |= set(event.definitions)
+        self.missing -= self.have
         self.spread |= set(event.definitions)
 
     def defined(self, event: Defined, out: Out) -> None:
@@ -81,10 +81,16 @@ class Shelf:
 
     def _keep(self, message: Definition, out: Out) -> None:
         key = message.name, message.definition
+        self.missing.discard(key)
         if key not in self.have and all((each.name, each.definition) != key for each in self.writing.values()):
             self.failed.pop(key, None)
             self.unwritten[key] = message
             self._work(out)
+
+    def named(self, keys: Iterable[Key]) -> None:
+        """Rows of the ledger name these; what is neither on the disk nor on its way there is to be asked for."""
+        coming = {(each.name, each.definition) for each in self.writing.values()}
+        self.missing |= set(keys) - self.have - coming - self.unwritten.keys() - self.failed.keys()
 
     def _work(self, out: Out) -> None:
         """Bring the next ones to the disk, first those that the others wait for."""
@@ -136,19 +142,15 @@ class Shelf:
                 self._keep(message, out)
 
     def ask(self, wanted: dict[Key, NodeId], present: tuple[NodeId, ...], me: NodeId, now: Instant, out: Out) -> None:
-        """Ask for what is not here: first the VM's own node, then one after the other.
+        """Ask for what is missing: first the VM's own node, then one after the other.
 
-        `wanted` are the definitions that were missing when this was last asked or were named since, each with its VM's node.
+        `wanted` are those that rows still name, each with its VM's node.
         """
-        self.missing = wanted.keys() - self.have
-        if not self.missing or now < self.ask_at:
-            return
-        busy = {(each.name, each.definition) for each in self.writing.values()}
-        missing = sorted(self.missing - busy - self.unwritten.keys() - self.failed.keys())
+        self.missing = set(wanted)
         others = [node for node in present if node != me]
-        self.ask_at = Instant(now + (ASK_AGAIN_MS if missing and others else LOOK_AGAIN_MS))
-        if not missing or not others:
+        if not wanted or not others or now < self.ask_at:
             return
+        missing, self.ask_at = sorted(wanted), Instant(now + ASK_AGAIN_MS)
         turn, self.asked = self.asked, self.asked + 1
         whom = wanted[missing[0]] if turn % 2 == 0 and wanted[missing[0]] in others else others[turn // 2 % len(others)]
         out.do(Multicast(Lacking(whom, tuple(missing[:ASK_MOST]))))

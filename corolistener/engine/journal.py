@@ -4,11 +4,10 @@ A journal is made of segments; each begins with the core's state and holds the p
 least `most` pairs are there. A saved one is a text file: a header, the state, then one line an event.
 """
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TypeGuard, get_args
+from typing import Any, TypeGuard, cast, get_args
 
 from corolistener.core.actions import Action
 from corolistener.core.events import Event
@@ -39,19 +38,40 @@ class Segment:
     entries: list[Entry] = field(default_factory=list)
 
 
+def snapshot(state: State) -> State:
+    """A copy that later steps do not change. What is frozen is the same object: a state is mostly that, and large."""
+    return cast(State, _copied(state))
+
+
+def _copied(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {key: _copied(each) for key, each in value.items()}
+    if kind is list:
+        return [_copied(each) for each in value]
+    if kind is set:
+        return set(value)
+    if not is_dataclass(kind) or kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        return value
+    copied = object.__new__(kind)
+    for each in fields(kind):
+        setattr(copied, each.name, _copied(getattr(value, each.name)))
+    return copied
+
+
 class Journal:
     """Keeps at least the last `most` steps of `core` (fewer while it is young)."""
 
     def __init__(self, core: Core, most: int = 500) -> None:
         self.most = most
         self.older: Segment | None = None
-        self.newer = Segment(copy.deepcopy(core.state))
+        self.newer = Segment(snapshot(core.state))
 
     def keep(self, core: Core, now: Instant, event: Event, actions: list[Action]) -> None:
         """Remember one step; called after it."""
         self.newer.entries.append(Entry(now, event, tuple(actions)))
         if len(self.newer.entries) >= self.most:
-            self.older, self.newer = self.newer, Segment(copy.deepcopy(core.state))
+            self.older, self.newer = self.newer, Segment(snapshot(core.state))
 
     def lines(self) -> Iterator[str]:
         """The text of a saved journal."""
@@ -97,7 +117,7 @@ def replay(segment: Segment) -> Iterator[tuple[Entry, tuple[Action, ...]]]:
     A step that ends in an exception (that is what the journal was saved for, then) decides one note, and is the last one.
     """
     core = Core(segment.state.config)
-    core.state = copy.deepcopy(segment.state)
+    core.state = snapshot(segment.state)
     for entry in segment.entries:
         try:
             decided = tuple(core.step(entry.event, entry.now))

@@ -43,11 +43,9 @@ def test_a_sum_of_changes_does_what_they_do_one_after_the_other(before: list[Row
     for rows in before:
         one.take(rows)
         other.take(rows)
-    total = Rows()
     for rows in later:
         one.take(rows)
-        total = total + rows
-    other.take(total)
+    other.take(Rows.together(later))
     assert one == other
 
 
