@@ -34,15 +34,20 @@ def choose(s: State) -> None:
     if not s.group.settled or s.master in s.group.pending:
         return
     standing = candidates(s)
-    master = elect(standing, s.agreed, s.database)
-    if master != s.master:
+    # Who is master may stand with a file that others may not have: once it is none, the choice may be another one. All have to
+    # come to it at the same place of the order, so at once.
+    for _ in range(len(standing) + 1):
+        master = elect(standing, s.agreed, s.database)
+        if master == s.master:
+            break
         s.master, s.offer = master, None
         s.verdicts.clear()  # what was on its way is not listened to any more
         s.group.step()
         changes.orphaned(s, "master-changed", "the master has changed")
         orders.orphaned(s)
-    if master is not None:
-        s.claims[master] = None
+        standing = candidates(s)
+    if s.master is not None:
+        s.claims[s.master] = None
     if s.quorate:
         _tell(s, standing)
 
