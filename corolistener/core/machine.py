@@ -54,6 +54,7 @@ from corolistener.core.events import (
     VotesCounted,
 )
 from corolistener.core.group import Group
+from corolistener.core.ledger import Rows
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import (
     Chapter,
@@ -114,9 +115,9 @@ class Core:
         self._notice_stall(now)
         if s.lease.ends is not None and now >= s.lease.ends:
             line.lapse(s, Reason.LEASE_ENDED)
-        quiet, before = self._is_quiet(event), (s.keeping.reached, s.copies.turn)
+        quiet, before = self._is_quiet(event), self._looked_at()
         self._take_in(event, now)
-        if quiet and before == (s.keeping.reached, s.copies.turn) and self._at_rest(now):
+        if quiet and before == self._looked_at() and self._at_rest(now):
             self._beat(now)
         else:
             if _electing(event):
@@ -128,18 +129,29 @@ class Core:
 
     def _is_quiet(self, event: Event) -> bool:
         """Nearly every event is: time, heartbeats, that the watchdog was fed or a definition kept, and news of VMs that are the
-        master's business."""
+        master's business, or will be looked at when what is being written of the ledger is."""
         s = self.state
+        bystander = not s.copies.waiting and not s.acting
         match event:
             case TimePassed() | Delivered(message=Heartbeat()):
                 return True
             case Delivered(message=Definition()):
                 return not s.copies.waiting
             case Delivered(message=Inventory()):
-                return not s.acting and not s.copies.waiting
+                return bystander
+            case Delivered(message=Entries(rows=rows)):
+                return bystander and s.keeping.writing is not None and rows == Rows(placed=rows.placed)
             case Finished(ticket, outcome):
                 return ticket == s.feeding or (s.shelf.expected(ticket, outcome) and not s.copies.waiting)
         return False
+
+    def _looked_at(self) -> tuple[int, ...]:
+        """What quiet events may change nevertheless, and a pass would look at: how far the ledger is stable, where that matters
+        to anything here, and what has become of the VMs here."""
+        s = self.state
+        upto, claims = s.keeping.reached, len(s.claims) - (s.master in s.claims)
+        mattering = upto if s.acting or s.copies.waiting or claims else min(upto, s.copies.upto)
+        return mattering, s.copies.turn, s.keeping.concerned
 
     def _at_rest(self, now: Instant) -> bool:
         """The lease runs, nothing is due, and the last pass found nothing to do: only the pulse itself is to go on."""

@@ -56,7 +56,7 @@ class Agent:
         def cancel() -> None:
             nonlocal over
             if not over and manner in (Manner.WORKS, Manner.TIMES_OUT) and self.chance.happens(0.5):
-                self.switch_off()
+                self.heap.after(0, self.switch_off)
             over = True
 
         if manner is not Manner.HANGS:
