@@ -119,10 +119,14 @@ def _fences_only_the_lost(s: State, actions: list[Action], now: Instant) -> str 
     return None
 
 
-CHECKS: dict[str, Check] = {
+STANDING: dict[str, Check] = {
     "acting-needs-a-lease": _acting_needs_a_lease,
     "acting-needs-quorum": _acting_needs_quorum,
     "acting-means-elected": _acting_means_elected,
+}
+"""Those that a step without any action can break, too."""
+CHECKS: dict[str, Check] = {
+    **STANDING,
     "taking-means-acting": _taking_means_acting,
     "service-only-when-cleared": _service_only_when_cleared,
     "versions-rise": _versions_rise,
@@ -136,7 +140,7 @@ CHECKS: dict[str, Check] = {
 def check(core: Core, actions: list[Action], before: Mode, now: Instant) -> None:
     """Raises InvariantViolation for the first one that does not hold after a step from mode `before`."""
     s = core.state
-    for name, holds in CHECKS.items():
+    for name, holds in (CHECKS if actions else STANDING).items():
         evidence = holds(s, actions, now)
         if evidence is not None:
             raise InvariantViolation(name, evidence)

@@ -73,9 +73,10 @@ class Pump:
 
     def run(self, now: Instant) -> None:
         """Handle everything that has been posted, and what follows from it."""
-        for lane in self.lanes.values():
-            lane.expire(now)
-        self.lanes = {name: lane for name, lane in self.lanes.items() if not lane.idle}
+        if self.lanes:
+            for lane in self.lanes.values():
+                lane.expire(now)
+            self.lanes = {name: lane for name, lane in self.lanes.items() if not lane.idle}
         self._send(now)
         while self.events:
             self._step(self.events.popleft(), now)

@@ -11,7 +11,7 @@ from corolistener.core.actions import StartService, TicketedAction, WithdrawConf
 from corolistener.core.config import ConfigId
 from corolistener.core.lifecycle import Mode, Phase
 from corolistener.core.state import State
-from corolistener.ids import NodeId
+from corolistener.ids import Instant, NodeId
 from corolistener.sim import vm_checkers
 from corolistener.sim.lease_checkers import LeaseChecker
 from corolistener.sim.machines import Machine
@@ -34,6 +34,8 @@ class Checker:
         self.world = world
         self.away: dict[NodeId, int] = {}
         self.back: dict[NodeId, int] = {}
+        self.leased: dict[NodeId, Instant] = {}
+        """Until when each node's lease was seen to last, by its own clock."""
         self.digests: dict[NodeId, tuple[object, dict[str, Any]]] = {}
         """What the order has changed on each node, and after which pass of which daemon that was so."""
         self.agreeing: dict[NodeId, tuple[NodeId, object, object]] = {}
@@ -61,6 +63,8 @@ class Checker:
     def _keep_account(self) -> None:
         for node, machine in self.world.machines.items():
             daemon = self.world.daemons.get(node)
+            if daemon is not None:
+                self.leased[node] = daemon.pump.core.state.lease.ends or Instant(0)
             if daemon is not None and daemon.responsive:
                 if self.away.pop(node, None) is not None:
                     self.back[node] = self.world.heap.now
@@ -133,13 +137,12 @@ class Checker:
 
     def before(self, machine: Machine, action: TicketedAction) -> None:
         """An action is about to be carried out on this machine."""
-        now, timing = self.world.heap.now, self.world.options.timing
         if self.vms is not None:
             self.vms.before(machine, action)
         if isinstance(action, StartService):
             for node, other in self.world.machines.items():
-                lost = self.away.get(node, now)
-                if node != machine.id and other.service and now - lost < timing.lease_ms and node not in self._late():
+                over = node in self.away and self.world.clock(node) >= self.leased.get(node, Instant(0))
+                if node != machine.id and other.service and not over and node not in self._late():
                     raise Violated(f"the service starts on node {machine.id} while node {node} may run it")
 
     def after(self, machine: Machine, action: TicketedAction, before: ConfigId) -> None:

@@ -78,9 +78,12 @@ class VmChecker:
 
     def _known_since(self, name: VmName, each: Interval) -> int:
         """Since when it could be known that this copy is one too many: where the ledger does not say so, from the others'
-        nodes."""
+        nodes; not in a panic, in which nothing comes into its care."""
         daemon = self.world.daemons.get(each.node)
-        row = daemon.pump.core.state.keeping.ledger.placements.get(name) if daemon is not None else None
+        ledger = daemon.pump.core.state.keeping.ledger if daemon is not None else Ledger()
+        row = ledger.placements.get(name)
+        if row is None and ledger.panic is not None:
+            return self.world.heap.now
         others = () if row is not None and each.node not in row.holders else self.estate.executions.now[name].values()
         return max(map(self._able_since, (each, *others)))
 

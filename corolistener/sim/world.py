@@ -93,6 +93,7 @@ class Daemon:
         self.alive, self.paused, self.connected = True, False, False
         self.queue: deque[Callable[[], None]] = deque()
         self.wake_at: int | None = None
+        self.armed: Instant | None = None
         options = world.options
         cluster, _ = machine.disk.load()
         boot = f"boot-{machine.id}-{machine.boot}"
@@ -144,6 +145,9 @@ class Daemon:
 
     def _arm(self) -> None:
         deadline = self.pump.deadline()
+        if deadline == self.armed and self.wake_at is not None:
+            return
+        self.armed = deadline
         when = None if deadline is None else self.world.time_of(self.machine.id, deadline)
         if when != self.wake_at:
             self.wake_at = when

@@ -95,6 +95,12 @@ class Power:
         thread.start()
         self._servers.append((server, thread))
 
+    def switch_on(self, node: "Node") -> None:
+        """Somebody does it by hand, and no agent comes between before the node has begun to start."""
+        with self._one:
+            if not node.on:
+                node.power_on(start=True)
+
     def count(self, action: str, node: int) -> int:
         """How often an agent was run for this."""
         return sum((call.action, call.node) == (action, node) for call in self.calls)

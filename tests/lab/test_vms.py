@@ -162,7 +162,7 @@ def test_everything_loses_power_and_comes_back(order: tuple[int, ...]) -> None:
         for node in nodes:
             node.power_off()
         for number in order:
-            made.node(number).power_on(start=True)
+            made.power.switch_on(made.node(number))
         for name in homes:
             made.runs_on(name, *nodes)
             wait_for(lambda name=name: made.witness.starts(name) == 2, f"{name} has booted anew, once")  # type: ignore[misc]
