@@ -142,7 +142,7 @@ def test_a_broken_invariant_lets_go_of_everything_and_decides_nothing_more(monke
     node.echo(1001)
     for effect in node.effects.values():
         effect.begun.clear()
-    monkeypatch.setitem(invariants.CHECKS, "never", lambda s, actions, now: "the world is flat")
+    monkeypatch.setitem(invariants.STANDING, "never", lambda s, actions, now: "the world is flat")
     node.pump.post(TimePassed())
     node.pump.run(Instant(1002))
     assert node.pump.broken is not None
