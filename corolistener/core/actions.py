@@ -16,7 +16,7 @@ from enum import Enum
 from corolistener.core.capacity import Vm
 from corolistener.core.config import CloudAddress, ConfigId
 from corolistener.core.ledger import Rows, Version
-from corolistener.core.messages import Change, Message
+from corolistener.core.messages import Change, Definition, Message
 from corolistener.core.notes import Note
 from corolistener.core.view import RingId
 from corolistener.core.wishes import Wishes
@@ -286,13 +286,11 @@ class EditVm:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepDefinition:
-    """Write a VM's definition to disk, so that a loss of power leaves it. Lane `store`."""
+class KeepDefinitions:
+    """Write definitions of VMs to disk, so that a loss of power leaves them. Lane `store`."""
 
     ticket: Ticket
-    name: VmName
-    definition: str
-    text: bytes
+    texts: tuple[Definition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +376,7 @@ TicketedAction = (
     | MigrateVm
     | ShutDownVm
     | EditVm
-    | KeepDefinition
+    | KeepDefinitions
     | ReadDefinition
     | Fence
     | Spare

@@ -11,7 +11,7 @@ from corolistener.core.actions import (
     Fence,
     HoldAddress,
     InstallConfig,
-    KeepDefinition,
+    KeepDefinitions,
     MarkVm,
     MigrateVm,
     PrepareConfig,
@@ -49,7 +49,7 @@ def family_of(action: TicketedAction) -> Family:
             return "service"
         case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig() | ReloadConfig():
             return "config"
-        case Record() | KeepDefinition() | ReadDefinition():
+        case Record() | KeepDefinitions() | ReadDefinition():
             return "store"
         case StartVm() | ResumeVm() | SuspendVm() | StopVm() | MarkVm() | MigrateVm() | ShutDownVm() | EditVm():
             return "vm"

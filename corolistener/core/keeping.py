@@ -174,8 +174,10 @@ def _open(s: State, now: Instant) -> None:
 
 def _write(s: State, now: Instant) -> None:
     keeping = s.keeping
-    if keeping.writing is not None or keeping.version == keeping.stored or now < keeping.retry_at:
+    if not keeping.behind or now < keeping.retry_at:
         return
+    if any((each.vm.name, each.vm.definition) in s.shelf.unwritten for rows in keeping.unwritten for each in rows.placed):
+        return  # the texts that it names go first
     ticket = s.out.ticket()
     keeping.writing = ticket, keeping.version
     s.out.do(Record(ticket, keeping.version, Rows.together(keeping.unwritten), keeping.whole))
@@ -201,4 +203,4 @@ def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Ti
 
 def deadline(s: State) -> Instant | None:
     keeping = s.keeping
-    return keeping.retry_at if keeping.writing is None and keeping.version != keeping.stored else None
+    return keeping.retry_at if keeping.behind else None

@@ -269,6 +269,11 @@ class Keeping:
     failures: int = 0
     retry_at: Instant = Instant(0)
 
+    @property
+    def behind(self) -> bool:
+        """Something is to be written, and nothing is being written."""
+        return self.writing is None and self.version != self.stored
+
     def close(self) -> None:
         """The line is another one: nothing is delivered to this ledger before its next chapter."""
         self.open = self.proposing = False

@@ -142,7 +142,8 @@ class Core:
             case Delivered(message=Entries(rows=rows)):
                 return bystander and s.keeping.writing is not None and rows == Rows(placed=rows.placed)
             case Finished(ticket, outcome):
-                return ticket == s.feeding or (s.shelf.expected(ticket, outcome) and not s.copies.waiting)
+                awaited = s.copies.waiting or s.keeping.behind
+                return ticket == s.feeding or (s.shelf.expected(ticket, outcome) and not awaited)
         return False
 
     def _looked_at(self) -> tuple[int, ...]:

@@ -1,14 +1,14 @@
-"""Definitions of VMs: the texts that hypervisors start them from, with every member before anything relies on them.
+"""Definitions of VMs: the texts that hypervisors start them from, on every member's disk before anything relies on them.
 
 The ledger names a definition by its SHA-256. A node that meets a new one writes it down and tells it to all; it reports the
-VM under that name only when the text was delivered: so it is on its node's disk, and with or on its way to every other one,
-before the ledger names it. Who was away asks those who are here.
+VM under that name only when the text was delivered, and what the ledger says of it is written after the text (keeping._write):
+whoever has stored the row has stored the text before. Who was away asks those who are here.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from corolistener.core.actions import KeepDefinition, Multicast, ReadDefinition
+from corolistener.core.actions import KeepDefinitions, Multicast, ReadDefinition
 from corolistener.core.copies import Key
 from corolistener.core.events import Defined, Outcome, Result, Shelved
 from corolistener.core.messages import Definition, Lacking
@@ -22,8 +22,15 @@ ASK_AGAIN_MS = 2000
 ASK_MOST = 32
 """Definitions asked for at once: each is answered by a message of its own."""
 WORK_MOST = 8
-"""So many new texts, and so many of those to be told, are at the disk at once. They share a lane with the ledger: all that a
-node with many VMs has at its start, or many nodes tell at once, would overflow it, and the ledger's writes wait behind them."""
+"""So many of the texts that are to be told are read at once, and one action writes new ones. They share a lane with the ledger:
+all that a node with many VMs has at its start, or many nodes tell at once, would overflow it."""
+WRITE_MOST = 64
+"""New texts that are written by one action."""
+
+
+def key_of(text: Definition) -> Key:
+    """What a text is known by."""
+    return text.name, text.definition
 
 
 @dataclass(slots=True)
@@ -31,7 +38,8 @@ class Shelf:
     """This node's definitions. `have`: on the disk; `spread`: delivered in the group, or on the disk since before.
 
     `unwritten`: those that wait for the disk; own ones are told after that. `untold`: to be told to all; `writing` and
-    `reading`: what is under way, by ticket; `failed`: to be written again, and when.
+    `reading`: what is under way, by ticket; `failed`: to be written again, and when, and `alone`: each by itself, for it may be
+    the one that cannot be written.
     """
 
     have: set[Key] = field(default_factory=set)
@@ -39,18 +47,19 @@ class Shelf:
     unwritten: dict[Key, Definition] = field(default_factory=dict)
     untold: set[Key] = field(default_factory=set)
     on_its_way: set[Key] = field(default_factory=set)
-    writing: dict[Ticket, Definition] = field(default_factory=dict)
+    writing: dict[Ticket, tuple[Definition, ...]] = field(default_factory=dict)
     reading: dict[Ticket, Key] = field(default_factory=dict)
     failed: dict[Key, tuple[Definition, Instant]] = field(default_factory=dict)
+    alone: set[Key] = field(default_factory=set)
     missing: set[Key] = field(default_factory=set)
     """What rows of the ledger name and this node has not."""
     ask_at: Instant = Instant(0)
     asked: int = 0
 
     def expected(self, ticket: Ticket, outcome: Outcome) -> bool:
-        """A text that nobody waits for is on the disk."""
-        message = self.writing.get(ticket)
-        return message is not None and outcome.result is Result.DONE and (message.name, message.definition) not in self.untold
+        """Texts that nobody waits to be told are on the disk."""
+        written = self.writing.get(ticket)
+        return written is not None and outcome.result is Result.DONE and self.untold.isdisjoint(map(key_of, written))
 
     def recalled(self, event: Shelved) -> None:
         """What the disk has; it was told when it was new."""
@@ -82,24 +91,27 @@ class Shelf:
     def _keep(self, message: Definition, out: Out) -> None:
         key = message.name, message.definition
         self.missing.discard(key)
-        if key not in self.have and all((each.name, each.definition) != key for each in self.writing.values()):
+        if key not in self.have and key not in self._coming():
             self.failed.pop(key, None)
             self.unwritten[key] = message
             self._work(out)
 
     def named(self, keys: Iterable[Key]) -> None:
         """Rows of the ledger name these; what is neither on the disk nor on its way there is to be asked for."""
-        coming = {(each.name, each.definition) for each in self.writing.values()}
-        self.missing |= set(keys) - self.have - coming - self.unwritten.keys() - self.failed.keys()
+        self.missing |= set(keys) - self.have - self._coming() - self.unwritten.keys() - self.failed.keys()
+
+    def _coming(self) -> set[Key]:
+        return {key_of(each) for written in self.writing.values() for each in written}
 
     def _work(self, out: Out) -> None:
         """Bring the next ones to the disk, first those that the others wait for."""
-        while self.unwritten and len(self.writing) < WORK_MOST:
-            own = (key for key in self.unwritten if key in self.untold) if self.untold else iter(())
-            message = self.unwritten.pop(next(own, next(iter(self.unwritten))))
-            ticket = out.ticket()
-            self.writing[ticket] = message
-            out.do(KeepDefinition(ticket, message.name, message.definition, message.text))
+        if not self.unwritten or self.writing:
+            return
+        keys = sorted(self.unwritten, key=lambda key: (key in self.alone, key not in self.untold))
+        many = keys[:1] if keys[0] in self.alone else [key for key in keys[:WRITE_MOST] if key not in self.alone]
+        ticket, texts = out.ticket(), tuple(self.unwritten.pop(key) for key in many)
+        self.writing[ticket] = texts
+        out.do(KeepDefinitions(ticket, texts))
 
     def lacking(self, message: Lacking, me: NodeId) -> None:
         """Somebody asks: what this node has is told to all."""
@@ -108,13 +120,12 @@ class Shelf:
 
     def finished(self, ticket: Ticket, outcome: Outcome, now: Instant, retry_ms: int, out: Out) -> bool:
         """A write or a read has ended; False where it was none of these."""
-        if (message := self.writing.pop(ticket, None)) is not None:
-            key = message.name, message.definition
+        if (written := self.writing.pop(ticket, None)) is not None:
             if outcome.result is Result.DONE:
-                self.have.add(key)
+                self.have.update(map(key_of, written))
+                self.alone.difference_update(map(key_of, written))
             else:
-                self.failed[key] = message, Instant(now + retry_ms)
-                out.note(NoteCode.DEFINITION, vm=message.name, why=outcome.why or outcome.result.value)
+                self._not_written(written, outcome, Instant(now + retry_ms), out)
             self._work(out)
             return True
         if (found := self.reading.pop(ticket, None)) is not None:
@@ -128,6 +139,15 @@ class Shelf:
                 out.note(NoteCode.DEFINITION, vm=found[0], why=outcome.why or outcome.result.value)
             return True
         return False
+
+    def _not_written(self, texts: tuple[Definition, ...], outcome: Outcome, again: Instant, out: Out) -> None:
+        """Several may have failed because of one of them: each is tried by itself, at once."""
+        self.alone.update(map(key_of, texts))
+        if len(texts) > 1:
+            self.unwritten.update({key_of(each): each for each in texts})
+            return
+        self.failed[key_of(texts[0])] = texts[0], again
+        out.note(NoteCode.DEFINITION, vm=texts[0].name, why=outcome.why or outcome.result.value)
 
     def tell(self, now: Instant, out: Out) -> None:
         """Read what is to be told, and write again what could not be written."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolistener.core.actions import EditVm, KeepDefinition, ReadDefinition, TicketedAction
+from corolistener.core.actions import EditVm, KeepDefinitions, ReadDefinition, TicketedAction
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import Care, Cluster, OnShutdown
 from corolistener.core.events import Armed, Event, Outcome
@@ -118,7 +118,7 @@ class Estate:
         """Lane `store`: ledger and definitions, in one order."""
 
         async def perform(action: TicketedAction) -> Outcome:
-            if isinstance(action, KeepDefinition | ReadDefinition):
+            if isinstance(action, KeepDefinitions | ReadDefinition):
                 return await self.definitions.perform(action)
             return await ledger(action)
 

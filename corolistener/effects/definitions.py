@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from corolistener.core.actions import KeepDefinition, ReadDefinition
+from corolistener.core.actions import KeepDefinitions, ReadDefinition
 from corolistener.core.events import Outcome, Result, Shelved
 from corolistener.core.shelf import TEXT_MOST
 from corolistener.effects import files
@@ -41,7 +41,7 @@ class Definitions:
         """What is there. Raises EffectError where the directory cannot be read."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._recall)
 
-    async def perform(self, action: KeepDefinition | ReadDefinition) -> Outcome:
+    async def perform(self, action: KeepDefinitions | ReadDefinition) -> Outcome:
         """Carry out one action; raises EffectError with the system's words."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._perform, action)
 
@@ -71,10 +71,11 @@ class Definitions:
             raise EffectError("definitions", files.words(error, self._directory)) from None
         return Shelved(tuple(found))
 
-    def _perform(self, action: KeepDefinition | ReadDefinition) -> Outcome:
+    def _perform(self, action: KeepDefinitions | ReadDefinition) -> Outcome:
         match action:
-            case KeepDefinition(name=name, definition=definition, text=text):
-                self._keep(name, definition, text)
+            case KeepDefinitions(texts=texts):
+                for each in texts:
+                    self._keep(each.name, each.definition, each.text)
                 return Outcome(Result.DONE)
             case ReadDefinition(name=name, definition=definition):
                 return Outcome(Result.DONE, text=self.text(name, definition))

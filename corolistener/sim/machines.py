@@ -8,7 +8,7 @@ from corolistener.core.actions import (
     DropAddress,
     HoldAddress,
     InstallConfig,
-    KeepDefinition,
+    KeepDefinitions,
     Lock,
     PrepareConfig,
     ReadConfig,
@@ -78,10 +78,10 @@ def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> 
             if machine.memory.full:
                 return Outcome(Result.FAILED, "no space left on device")
             machine.memory.write(action)
-        case KeepDefinition(name=name, definition=definition, text=text):
+        case KeepDefinitions(texts=texts):
             if machine.memory.full:
                 return Outcome(Result.FAILED, "no space left on device")
-            machine.memory.definitions[name, definition] = text
+            machine.memory.definitions.update({(each.name, each.definition): each.text for each in texts})
         case ReadDefinition(name=name, definition=definition):
             found = machine.memory.definitions.get((name, definition))
             return Outcome(Result.DONE, text=found) if found is not None else Outcome(Result.FAILED, "no such definition")
@@ -109,7 +109,7 @@ LATENCY_MS: dict[type[object], tuple[int, int, int]] = {
     StartService: (300, 50, 3000),
     StopService: (200, 20, 900),
     Record: (4, 1, 120),
-    KeepDefinition: (4, 1, 120),
+    KeepDefinitions: (4, 1, 120),
     ReadDefinition: (1, 1, 10),
     ReloadConfig: (40, 5, 300),
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from corolistener.core.actions import (
     EditVm,
     Fence,
-    KeepDefinition,
+    KeepDefinitions,
     MarkVm,
     MigrateVm,
     ReadDefinition,
@@ -47,7 +47,7 @@ def shown_vm(action: TicketedAction) -> str | None:
             return f"ShutDownVm({action.name}, {action.reason.value})"
         case EditVm():
             return f"EditVm({action.name})"
-        case MarkVm() | KeepDefinition() | ReadDefinition():
+        case MarkVm() | KeepDefinitions() | ReadDefinition():
             return None
         case Fence():
             return f"Fence(n{action.node})"

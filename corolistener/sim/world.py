@@ -12,7 +12,7 @@ from functools import partial
 from corolistener.core.actions import (
     Answer,
     HoldAddress,
-    KeepDefinition,
+    KeepDefinitions,
     Record,
     ReloadConfig,
     StartService,
@@ -217,7 +217,7 @@ class Daemon:
             if over or machine.boot != boot or not machine.powered:
                 return
             over = True
-            survives = isinstance(action, StartService | StopService | Record | KeepDefinition)
+            survives = isinstance(action, StartService | StopService | Record | KeepDefinitions)
             if not self.alive and not (survives and world.chance.happens(0.5)):
                 return
             outcome = carry_out()

@@ -1,6 +1,6 @@
 """Definitions of VMs: written before they are told, told before they count, asked for by who lacks them."""
 
-from corolistener.core.actions import KeepDefinition, Multicast, ReadDefinition
+from corolistener.core.actions import KeepDefinitions, Multicast, ReadDefinition
 from corolistener.core.events import Defined, Outcome, Result, Shelved
 from corolistener.core.messages import Definition, Lacking
 from corolistener.core.notes import Note, NoteCode
@@ -17,7 +17,7 @@ DONE, FAILED = Outcome(Result.DONE, text=TEXT), Outcome(Result.FAILED, "no space
 def written(shelf: Shelf, out: Out, outcome: Outcome = DONE) -> None:
     """End the one action that was asked for."""
     (action,) = out.take()
-    assert isinstance(action, KeepDefinition | ReadDefinition)
+    assert isinstance(action, KeepDefinitions | ReadDefinition)
     assert shelf.finished(action.ticket, outcome, NOW, 5000, out)
 
 
@@ -93,3 +93,33 @@ def test_what_was_on_its_way_when_the_ring_was_lost_is_told_again() -> None:
     shelf.lost()
     shelf.tell(NOW, out)
     assert [type(each) for each in out.take()] == [ReadDefinition]
+
+
+def test_many_are_written_by_one_action_and_each_by_itself_when_that_failed() -> None:
+    """One of them may be what cannot be written: the others must not wait for it."""
+    shelf, out = Shelf(), Out()
+    texts = [Definition(VmName(f"v{number}"), SHA, TEXT) for number in range(4)]
+    for each in texts:
+        shelf.delivered(each, False, out)
+    written(shelf, out)
+    assert shelf.have == {(VmName("v0"), SHA)}
+    written(shelf, out, FAILED)
+    for outcome in (FAILED, DONE, DONE):
+        (action, *notes) = [each for each in out.take() if not isinstance(each, Note)]
+        assert isinstance(action, KeepDefinitions)
+        assert not notes
+        assert len(action.texts) == 1
+        assert shelf.finished(action.ticket, outcome, NOW, 5000, out)
+    assert shelf.have == {(VmName(f"v{number}"), SHA) for number in (0, 2, 3)}
+    assert set(shelf.failed) == {(VmName("v1"), SHA)}
+
+
+def test_what_rows_name_is_missed_unless_it_is_here_or_on_its_way() -> None:
+    shelf, out = Shelf(have={KEY}), Out()
+    shelf.delivered(Definition(VmName("b"), SHA, TEXT), False, out)
+    shelf.delivered(Definition(VmName("c"), SHA, TEXT), False, out)
+    shelf.named([KEY, (VmName("b"), SHA), (VmName("c"), SHA), (VmName("d"), SHA)])
+    assert shelf.missing == {(VmName("d"), SHA)}
+    assert shelf.deadline() == [shelf.ask_at]
+    shelf.delivered(Definition(VmName("d"), SHA, TEXT), False, out)
+    assert not shelf.missing

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from corolistener.core.actions import Action, KeepDefinition, Multicast, ReadDefinition
+from corolistener.core.actions import Action, KeepDefinitions, Multicast, ReadDefinition
 from corolistener.core.events import Defined, Outcome, Result
 from corolistener.core.messages import Definition
 from corolistener.core.out import Out
@@ -31,7 +31,7 @@ def test_many_at_once_do_not_fill_the_lane_and_all_are_told() -> None:
         if not waiting:
             break
         match waiting.pop(0):
-            case KeepDefinition(ticket=ticket):
+            case KeepDefinitions(ticket=ticket):
                 assert shelf.finished(ticket, Outcome(Result.DONE), NOW, RETRY_MS, out)
             case ReadDefinition(ticket=ticket, name=name):
                 number = int(name.removeprefix("v"))

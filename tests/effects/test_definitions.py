@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corolistener.core.actions import KeepDefinition, ReadDefinition
+from corolistener.core.actions import KeepDefinitions, ReadDefinition
 from corolistener.core.events import Outcome, Result, Shelved
+from corolistener.core.messages import Definition
 from corolistener.effects.definitions import KEPT, Definitions, checksum
 from corolistener.errors import EffectError
 from corolistener.ids import Ticket, VmName
@@ -20,7 +21,7 @@ T = Ticket(1)
 
 
 def keep(shelf: Definitions, text: bytes, name: VmName = WEB, definition: str = "") -> Outcome:
-    return asyncio.run(shelf.perform(KeepDefinition(T, name, definition or checksum(text), text)))
+    return asyncio.run(shelf.perform(KeepDefinitions(T, (Definition(name, definition or checksum(text), text),))))
 
 
 def read(shelf: Definitions, definition: str, name: VmName = WEB) -> bytes:
