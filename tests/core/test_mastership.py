@@ -1,0 +1,44 @@
+"""Electing: what all members come to at the same place of the order, and what a change of master makes void."""
+
+from dataclasses import replace
+
+from test_invariants import FILE, ME, OTHER, acting
+
+from corolistener.core import mastership
+from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.group import Peer
+from corolistener.ids import NodeId
+
+REPLICA, THIRD = OTHER, NodeId(3)
+
+
+def test_an_election_that_another_one_follows_at_once_is_settled_in_one_go() -> None:
+    """A master stands with a file that was edited by hand, and with it goes the replica for which a better one stood back.
+
+    Members look again at different moments: had each election its own, they would disagree meanwhile.
+    """
+    s = acting().state
+    s.database, s.master, s.acting = True, REPLICA, False
+    s.group.ring_nodes = s.group.members = (ME, REPLICA, THIRD)
+    s.group.peers[THIRD] = Peer("boot-3", "run-3", FILE)
+    s.group.peers[REPLICA] = replace(s.group.peers[REPLICA], file=ConfigId(FILE.version, "edited"))
+    s.nodes = (
+        NodeEntry(ME, priority=50, replication=False),
+        NodeEntry(REPLICA, priority=10, replication=True),
+        NodeEntry(THIRD, priority=30),
+    )
+    step = s.group.line.step
+    mastership.choose(s)
+    assert s.master == ME, "not the third one, for whom it would stand back no more"
+    assert s.group.line.step == step + 2
+    mastership.choose(s)
+    assert (s.master, s.group.line.step) == (ME, step + 2)
+
+
+def test_verdicts_on_their_way_are_void_when_the_master_changes() -> None:
+    s = acting().state
+    s.verdicts.add(OTHER)
+    s.nodes = (NodeEntry(ME, priority=10), NodeEntry(OTHER, priority=50))
+    mastership.choose(s)
+    assert s.master == OTHER
+    assert not s.verdicts
