@@ -64,7 +64,7 @@ def _changes(s: State, now: Instant) -> Rows:
     """Everything the ledger has to say and does not yet."""
     proven = _proofs(s, now)
     placed = _reconcile(s)
-    stamp = (s.keeping.version, s.group.line, s.news, proven, sum(now >= at for at in moves.due(s)))
+    stamp = (s.keeping.version, s.group.line, s.news, proven, tuple(at for at in moves.due(s) if now >= at))
     if stamp != s.considered:
         s.considered = stamp
         old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}

@@ -16,7 +16,7 @@ from corolistener.core.ledger import EMPTY, Known, Proven, Rows, Version
 from corolistener.core.messages import Chapter, Hello, Inventory, Ordered, Refused
 from corolistener.core.placing import what_if
 from corolistener.core.wishes import FenceOrder
-from corolistener.ids import Instant, Ticket
+from corolistener.ids import Instant, Ticket, VmName
 
 AGENT_MS = 5000
 
@@ -116,3 +116,15 @@ def test_a_chapter_that_goes_on_from_what_is_not_here_is_answered_by_a_hello() -
     keeping.chapter_delivered(s, OTHER, Chapter(s.group.line, Version(4, 0, 9, "run-9"), "run-2", EMPTY, whole=False))
     assert s.restate
     assert not s.keeping.open
+
+
+def test_whatever_falls_due_is_considered() -> None:
+    """One VM's time had come and gone, and when another's came, the master took it for the first one's."""
+    s = acting().state
+    first, second = VmName("x"), VmName("y")
+    s.desk.again = {first: NOW, second: Instant(NOW + 1)}
+    recovery._changes(s, NOW)
+    considered = s.considered
+    assert s.desk.again == {second: NOW + 1}
+    recovery._changes(s, Instant(NOW + 1))
+    assert s.considered != considered
