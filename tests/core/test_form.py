@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ring_messages import MESSAGES
 
 from corolistener.core.config import ConfigId, NodeEntry
-from corolistener.core.group import form
+from corolistener.core.group import Group, form
 from corolistener.core.messages import Committed, Hello
 from corolistener.core.view import Epoch, RingId
 from corolistener.ids import NodeId
@@ -141,3 +141,14 @@ def test_the_order_of_speaking_does_not_matter_and_somebody_is_always_allowed(sa
         assert form({node: by_node[node] for node in order}, RING) == formed
     assert not all(peer.disallowed for peer in formed.peers.values())
     assert not formed.pending & set(by_node)
+
+
+def test_the_newest_file_that_came_into_force_while_hellos_are_said_counts() -> None:
+    group = Group(NodeId(1))
+    group.came_into_force(Committed(NEW, OLD, TABLE, False))
+    assert group.committed is None, "no round is open"
+    group.open = True
+    for config in (NEW, ConfigId(4, "d"), ConfigId(3, "c")):
+        group.came_into_force(Committed(config, OLD, TABLE, False))
+    assert group.committed is not None
+    assert group.committed.config == ConfigId(4, "d")

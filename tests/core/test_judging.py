@@ -6,7 +6,7 @@ import pytest
 from test_invariants import GONE, ME, NOW, OTHER, ROW, acting
 
 from corolistener.core import keeping, orders, recovery
-from corolistener.core.actions import DropAddress, Multicast, ReleaseLock, StopService, SuspendVm
+from corolistener.core.actions import DropAddress, Multicast, ReleaseLock, Spare, StopService, SuspendVm
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import CloudAddress, ProofKind
 from corolistener.core.copies import Copy
@@ -128,3 +128,12 @@ def test_whatever_falls_due_is_considered() -> None:
     assert s.desk.again == {second: NOW + 1}
     recovery._changes(s, Instant(NOW + 1))
     assert s.considered != considered
+
+
+def test_an_agent_is_told_once_to_give_up_a_node_that_is_back() -> None:
+    s = acting().state
+    s.fencing.attempts = {OTHER: Attempt("boot-2", Ticket(7)), GONE: Attempt("boot-3", Ticket(8))}
+    recovery._spare(s)
+    assert [each for each in s.out.take() if isinstance(each, Spare)] == [Spare(Ticket(1), OTHER)]
+    recovery._spare(s)
+    assert s.out.take() == []

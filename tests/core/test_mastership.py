@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
-from test_invariants import FILE, ME, OTHER, acting
+from test_invariants import FILE, ME, NOW, OTHER, acting
 
 from corolistener.core import mastership
 from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.fencing import Attempt
 from corolistener.core.group import Peer
-from corolistener.ids import NodeId
+from corolistener.core.lifecycle import Mode
+from corolistener.ids import NodeId, Ticket
 
 REPLICA, THIRD = OTHER, NodeId(3)
 
@@ -42,3 +44,23 @@ def test_verdicts_on_their_way_are_void_when_the_master_changes() -> None:
     mastership.choose(s)
     assert s.master == OTHER
     assert not s.verdicts
+
+
+def test_what_a_former_process_left_is_let_go_as_soon_as_it_is_clear_who_is_master() -> None:
+    core = acting()
+    s = core.state
+    s.mode, s.acting, s.master = Mode.ADOPTING, False, OTHER
+    assert mastership._decided(s, NOW), "another one is"
+    s.master = None
+    assert not mastership._decided(s, NOW)
+    s.adopt_until = NOW
+    assert mastership._decided(s, NOW), "it has taken too long to find out"
+    s.adopt_until, s.quorum.quorate = None, False
+    assert mastership._decided(s, NOW), "this partition has no quorum"
+
+
+def test_nobody_is_admitted_while_an_agent_is_at_work_on_it() -> None:
+    s = acting().state
+    assert mastership._reconciled(s, OTHER)
+    s.fencing.attempts[OTHER] = Attempt("boot-2", Ticket(7))
+    assert not mastership._reconciled(s, OTHER)
