@@ -192,8 +192,13 @@ class VmChecker:
                 self._lawful(node, message)
 
     def _lawful(self, node: NodeId, message: Entries) -> None:
-        """What a master proposes: an obligation ends only by being met, and no placement is where it cannot be."""
-        s = self.world.daemons[node].pump.core.state
+        """What a master proposes: an obligation ends only by being met, and no placement is where it cannot be.
+
+        Who wakes up in the last moment of its lease may propose by what was so in a ring that is gone: nobody listens.
+        """
+        s, corosync = self.world.daemons[node].pump.core.state, self.world.totem.nodes.get(node)
+        if corosync is not None and corosync.ring.id != s.group.ring:
+            return
         after = Ledger()
         after.take(s.keeping.ledger.rows())
         after.take(message.rows)
