@@ -287,7 +287,9 @@ class Copies:
             self.turn += 1
 
     def gone(self, name: VmName, by_user: bool, now: Instant, timing: Timing) -> None:
-        """There is no copy any more. Who was asked by us to shut down did not do so by its user's will."""
+        """There is no copy any more. Who was asked by us to shut down did not do so by its user's will, and what was known to
+        be gone has not ended once more: that is late news, of one that was destroyed before the next one was begun.
+        """
         copy = self.vms.get(name)
         self.turn += 1
         if copy is None:
@@ -296,7 +298,7 @@ class Copies:
         leaves = copy.ticket is not None and copy.deed is Deed.MIGRATE
         if not by_user and not own and not leaves and copy.state is VmState.RUNNING:
             copy.crashed(now, timing)
-        copy.ended = copy.ended or (by_user and not own)
+        copy.ended = copy.ended or (by_user and not own and (copy.state is not None or copy.doubt))
         copy.gone()
 
     def spread(self, key: Key) -> None:
@@ -367,7 +369,8 @@ def aim(
         return Aim.KEEP
     if copy.gave_up:
         return Aim.DESTROY if copy.state is not None else Aim.KEEP
-    unmarked = copy.state is VmState.RUNNING and copy.generation == 0
+    # What is just being started is seen before its label is written.
+    unmarked = copy.generation == 0 and (copy.state is VmState.RUNNING or (copy.ticket is not None and copy.deed is Deed.START))
     if copy.state is not None and copy.generation != placed.generation and not unmarked:
         return Aim.DESTROY
     return Aim.RUN if copy.state is not None or due else Aim.KEEP

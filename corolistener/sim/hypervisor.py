@@ -84,12 +84,14 @@ class Executions:
 
 @dataclass(slots=True)
 class Instance:
-    """A copy of a VM. `generation` is the label written on it, 0 where there is none. `arriving`: its memory is coming."""
+    """A copy of a VM. `generation` is the label written on it, 0 where there is none. `arriving`: its memory is coming.
+    `making`: it is there, and its label is about to be written."""
 
     vm: Vm
     running: bool = False
     generation: int = 0
     arriving: bool = False
+    making: bool = False
 
     def copied(self) -> Copied:
         return Copied(self.vm, VmState.RUNNING if self.running else VmState.SUSPENDED, self.generation)
@@ -180,19 +182,36 @@ class Hypervisor:
             self._give_up(job for job in jobs if job not in kept)
             self.jobs[name] = deque(kept)
 
-    def _tell(self, event: Event) -> None:
-        """News keep their order, and come a little late; they say what was so when it happened."""
+    def _tell(self, say: Callable[[], Event | None]) -> None:
+        """News keep their order, and come a little late; mostly they say what was so when it happened."""
         life, listener = self.life, self.listener
         if listener is None:
             return
         self.news_due = max(self.news_due, self.heap.now + self.chance.vary(*NEWS_MS))
-        self.heap.at(self.news_due, lambda: listener(event) if self.life == life and self.listener is listener else None)
+
+        def tell() -> None:
+            if self.life == life and self.listener is listener and (event := say()) is not None:
+                listener(event)
+
+        self.heap.at(self.news_due, tell)
 
     def _changed(self, name: VmName, by_user: bool = False) -> None:
         copy = self.copies.get(name)
         if copy is not None and copy.vm.definition:
-            self._tell(defined(copy.vm))
-        self._tell(CopyChanged(name, copy.copied() if copy is not None else None, by_user))
+            text = defined(copy.vm)
+            self._tell(lambda: text)
+        changed = CopyChanged(name, copy.copied() if copy is not None else None, by_user)
+        self._tell(lambda: changed)
+
+    def _stopped(self, name: VmName) -> None:
+        """The word of a copy that was destroyed for us may come when the next one is being started: then nobody knows any more
+        by whose will it ended."""
+
+        def said() -> Event:
+            anew = any(isinstance(job.action, StartVm) and job.begun for job in self.jobs.get(name, ()))
+            return CopyChanged(name, None, by_user=anew and self.chance.happens(0.5))
+
+        self._tell(said)
 
     # What is asked
 
@@ -223,7 +242,19 @@ class Hypervisor:
                 self.heap.after(20, lambda: self._end(name, job))
                 return
         slow = self.chance.happens(SLOW_SHARE)
-        self.heap.after(self.chance.vary(*(SLOW_MS if slow else LATENCY_MS[type(job.action)])), lambda: self._end(name, job))
+        takes = self.chance.vary(*(SLOW_MS if slow else LATENCY_MS[type(job.action)]))
+        if isinstance(job.action, StartVm):
+            self.heap.after(self.chance.vary(takes, 0, takes), lambda: self._make(name, job))
+        self.heap.after(takes, lambda: self._end(name, job))
+
+    def _make(self, name: VmName, job: Job) -> None:
+        """A copy that is being started is seen before it has its label; not after that, for whoever looked looks again then."""
+        hindered = self.frozen or any(fault.startswith("vm-start") for fault in self.faults)
+        if job not in self.jobs.get(name, ()) or name in self.copies or hindered or not isinstance(job.action, StartVm):
+            return
+        if job.action.vm.storages <= self.storages:
+            copy = self.copies[name] = Instance(job.action.vm, making=True)
+            self._tell(lambda: CopyChanged(name, copy.copied()) if copy.making else None)
 
     def _end(self, name: VmName, job: Job) -> None:
         if job not in self.jobs.get(name, ()):
@@ -253,7 +284,9 @@ class Hypervisor:
                 if copy is None and not vm.storages <= self.storages:
                     return Outcome(Result.FAILED, f"cannot access storage {min(vm.storages - self.storages)}")
                 if copy is None:
-                    self.copies[name] = Instance(vm, generation=generation)
+                    copy = self.copies[name] = Instance(vm, making=True)
+                if copy.making:
+                    copy.generation, copy.making = generation, False
             case ResumeVm():
                 if copy is None or copy.arriving:
                     return Outcome(Result.FAILED, "no such domain" if copy is None else "its memory is still arriving")
@@ -267,6 +300,8 @@ class Hypervisor:
                 if copy is not None:
                     self._halt(copy)
                     del self.copies[name]
+                self._stopped(name)
+                return Outcome(Result.DONE)
             case MarkVm(generation=generation):
                 if copy is None:
                     return Outcome(Result.FAILED, "no such domain")

@@ -45,6 +45,9 @@ def copy(state: VmState | None = None, generation: int = 0, **facts: Any) -> Cop
         (copy(SUSPENDED, 3), HERE, True, False, True, False, Aim.RUN),
         (copy(SUSPENDED, 2), HERE, True, False, True, False, Aim.DESTROY),
         (copy(SUSPENDED, 0), HERE, True, False, True, False, Aim.DESTROY),
+        # but one that is just being started is seen before it has its label
+        (copy(SUSPENDED, 0, ticket=Ticket(1), deed=Deed.START), HERE, True, False, True, False, Aim.RUN),
+        (copy(SUSPENDED, 0, ticket=Ticket(1), deed=Deed.RESUME), HERE, True, False, True, False, Aim.DESTROY),
         (copy(RUNNING, 2), HERE, True, False, True, False, Aim.DESTROY),
         (copy(RUNNING, 0), HERE, True, False, True, False, Aim.RUN),
         # placed elsewhere: destroyed, also by a node that is not admitted yet, but suspended first
@@ -174,6 +177,21 @@ def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
     assert copies.inventory().troubles == ()
     copies.gone(VmName("unknown"), True, T0, TIMING)
     assert list(copies.vms) == [VM.name]
+
+
+def test_what_is_known_to_be_gone_has_not_ended_once_more() -> None:
+    """The word of one that we had destroyed came when the next was being started, and looked like its user's will."""
+    copies = Copies()
+    copies.listed((), T0)
+    copies.seen(Copied(VM, SUSPENDED, 2))
+    copies.vms[VM.name].begin(Ticket(1), Deed.DESTROY, 3)
+    copies.vms[VM.name].end(Outcome(Result.DONE), T0, TIMING)
+    copies.vms[VM.name].begin(Ticket(2), Deed.START, 3)
+    copies.gone(VM.name, True, T0, TIMING)
+    assert copies.inventory().ended == ()
+    copies.lost()
+    copies.gone(VM.name, True, T0, TIMING)
+    assert copies.inventory().ended == (VM.name,), "nobody knew what was there"
 
 
 def test_crashes_count_within_ten_minutes_and_each_waits_longer_but_the_first() -> None:
