@@ -15,7 +15,7 @@ from corolistener.core import care, copies, fencing, keeping, leaving, mastershi
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import ProofKind, Timing
-from corolistener.core.copies import Aim, Copy, Deed
+from corolistener.core.copies import Aim, Copies, Copy, Deed
 from corolistener.core.events import Outcome
 from corolistener.core.fencing import Fencing
 from corolistener.core.lease import Lease
@@ -35,7 +35,7 @@ NODES, VMS = (2, 5), 8
 
 _stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, copies.aim, Copy._toward
 _reconcile, _reported, _owed = recovery._reconcile, recovery._reported, recovery.owed
-_choose = mastership.choose
+_choose, _gone = mastership.choose, Copies.gone
 _decide, _feed, _open = recovery.decide, watchdog.feed, keeping._open
 
 
@@ -142,6 +142,20 @@ def _goes_on_trying(copy: Copy, *rest: Any) -> Aim:
     return wish
 
 
+def _outdated_in_the_making(copy: Copy, *rest: Any) -> Aim:
+    """What has no label yet is taken for what was left behind."""
+    wish = _aim(copy, *rest)
+    return Aim.DESTROY if wish is Aim.RUN and copy.state is VmState.SUSPENDED and copy.generation == 0 else wish
+
+
+def _ended_once_more(copies: Copies, name: VmName, by_user: bool, now: Instant, timing: Timing) -> None:
+    """Whoever is told that a copy ended by will takes it for its user's, though it knew of none."""
+    known = name in copies.vms
+    _gone(copies, name, by_user, now, timing)
+    if known and by_user:
+        copies.vms[name].ended = True
+
+
 def _half_resumed(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
     """Whatever has arrived is taken for all of it."""
     there = moves.report_of(s, row.vm.name, row.to)
@@ -185,6 +199,10 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "vms are created running": [(Hypervisor, "carry_out", _created_running)],
     "a migration counts as on one node": [
         (moves, "free", lambda s, row, node, lost: node == row.to or _free(s, row, node, lost))
+    ],
+    "what is just being started is outdated, and its end its user's will": [
+        (care, "aim", _outdated_in_the_making),
+        (Copies, "gone", _ended_once_more),
     ],
     "who gave a vm up goes on trying": [(care, "aim", _goes_on_trying)],
     "what has half arrived is resumed": [(moves, "_left", _half_resumed)],
