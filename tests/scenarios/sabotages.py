@@ -20,7 +20,7 @@ from corolistener.core.events import Outcome
 from corolistener.core.fencing import Fencing
 from corolistener.core.lease import Lease
 from corolistener.core.ledger import Known, Ledger, Placed, Proven, Rows
-from corolistener.core.messages import Report
+from corolistener.core.messages import Report, VmState
 from corolistener.core.state import State
 from corolistener.engine import pump
 from corolistener.ids import Instant, NodeId, VmName
