@@ -74,6 +74,7 @@ class FenceAgents:
         self._programs = Programs()
         self._turns: dict[NodeId, asyncio.Lock] = {}
         self._rising: dict[NodeId, asyncio.Task[None]] = {}
+        self._at_work: dict[NodeId, Agent] = {}
 
     def configure(self, agents: Sequence[Agent], names: Mapping[NodeId, str]) -> None:
         """Use these from the next action on."""
@@ -101,11 +102,15 @@ class FenceAgents:
 
     async def perform(self, action: Fence | Spare) -> Outcome:
         """Switch a node off: DONE when an agent says so and no link contradicts it. Then it is switched on again where that is
-        wanted, for which nobody waits. Cancelling it ends the agent, and that is all there is to Spare. Raises EffectError with
-        what each agent said.
+        wanted, for which nobody waits. Cancelling it ends the agent; Spare, which follows then, switches on again what may have
+        been switched off meanwhile. Raises EffectError with what each agent said.
         """
         node = action.node
         if isinstance(action, Spare):
+            async with self._turns.setdefault(node, asyncio.Lock()):
+                interrupted = self._at_work.pop(node, None)
+                if interrupted is not None and interrupted.then == "on":
+                    self._raise(interrupted, node)
             return Outcome(Result.DONE)
         if node == self._me:
             raise EffectError("Fence", "this is the node itself")
@@ -115,6 +120,7 @@ class FenceAgents:
             await self._stay_down(node)
             failures = []
             for agent in levels:
+                self._at_work[node] = agent
                 try:
                     await self._switch(agent, node, "off")
                     await self._contradicted(agent, node)
@@ -122,9 +128,11 @@ class FenceAgents:
                     failures.append(error.why)
                     self._tell("fence-agent-failed", {"node": str(node), "why": error.why})
                 else:
+                    del self._at_work[node]
                     if agent.then == "on":
                         self._raise(agent, node)
                     return Outcome(Result.DONE, facts=(("agent", agent.program),))
+            del self._at_work[node]
         raise EffectError("Fence", "; ".join(failures))
 
     async def test(self, node: NodeId) -> list[Asked]:

@@ -417,7 +417,35 @@ def test_a_loop_that_ends_takes_the_agent_with_it(stage: Stage) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_node_is_spared_by_doing_nothing(stage: Stage) -> None:
-    effect = stage.effect(stage.agent('echo "$stdin" >$HERE/stdin'))
-    assert asyncio.run(effect.perform(Spare(Ticket(2), TWO))) == Outcome(Result.DONE)
-    assert not (stage.here / "stdin").exists()
+@pytest.mark.parametrize(("then", "calls"), [("on", ["agent off", "agent on"]), ("off", ["agent off"])])
+def test_a_node_that_is_spared_is_switched_on_if_it_may_just_have_been_switched_off(
+    stage: Stage, then: str, calls: list[str]
+) -> None:
+    effect = stage.effect(stage.agent(f"if [ $action = off ]; then {DIES}; fi", then=then))
+
+    async def story() -> None:
+        fencing = asyncio.get_running_loop().create_task(effect.perform(act()))
+        await eventually(lambda: len(stage.pids()) == 2)
+        fencing.cancel()
+        assert await effect.perform(Spare(Ticket(2), TWO)) == Outcome(Result.DONE)
+        assert fencing.cancelled()
+        await eventually(lambda: stage.calls() == calls)
+        await eventually(lambda: stage.living() == [])
+        assert await effect.perform(Spare(Ticket(3), TWO)) == Outcome(Result.DONE)
+        await effect.close()
+
+    asyncio.run(story())
+    assert stage.calls() == calls
+
+
+def test_a_node_that_nobody_is_switching_off_is_spared_by_doing_nothing(stage: Stage) -> None:
+    effect = stage.effect(stage.agent("", then="on"))
+
+    async def story() -> None:
+        await effect.perform(act())
+        await eventually(lambda: stage.calls() == ["agent off", "agent on"])
+        await effect.perform(Spare(Ticket(2), TWO))
+        await effect.close()
+
+    asyncio.run(story())
+    assert stage.calls() == ["agent off", "agent on"]
