@@ -45,7 +45,7 @@ CONNECT_MS = (10, 1, 300)
 class Interval:
     """`vm` executed on `node` from `since` until before `to`, in ms of the world; `to` None: it does.
 
-    `stray`: a user started it there though it belonged elsewhere.
+    `by_hand`: a user started it; `stray`: though it belonged elsewhere.
     """
 
     vm: VmName
@@ -53,6 +53,7 @@ class Interval:
     since: int
     stray: bool = False
     to: int | None = None
+    by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -64,18 +65,25 @@ class Executions:
     past: list[Interval] = field(default_factory=list)
     twice: set[VmName] = field(default_factory=set)
 
-    def begin(self, vm: VmName, node: NodeId, when: int, stray: bool) -> None:
+    def begin(self, vm: VmName, node: NodeId, when: int, stray: bool, by_hand: bool = False) -> None:
         where = self.now.setdefault(vm, {})
-        where.setdefault(node, Interval(vm, node, when, stray))
+        where.setdefault(node, Interval(vm, node, when, stray, by_hand=by_hand))
         if len(where) > 1:
             self.twice.add(vm)
 
     def end(self, vm: VmName, node: NodeId, when: int) -> None:
         begun = self.now.get(vm, {}).pop(node, None)
         if begun is not None:
-            self.past.append(Interval(vm, node, begun.since, begun.stray, when))
+            self.past.append(replace(begun, to=when))
         if len(self.now.get(vm, {})) < 2:
             self.twice.discard(vm)
+
+    def overtaken(self, each: Interval, now: int) -> bool:
+        """A user started it so shortly before it is moved elsewhere that its node cannot know: then it is astray."""
+        if each.by_hand and now <= each.since + NEWS_MS[2]:
+            self.now[each.vm][each.node] = replace(each, stray=True)
+            return True
+        return False
 
     def on(self, node: NodeId) -> list[Interval]:
         """What executes on a node, by name."""
@@ -153,6 +161,7 @@ class Hypervisor:
         self.listener: Tell | None = None
         self.news_due = 0
         self.able_at = 0
+        self.turns: dict[VmName, int] = {}
 
     # Who listens
 
@@ -200,8 +209,8 @@ class Hypervisor:
         if copy is not None and copy.vm.definition:
             text = defined(copy.vm)
             self._tell(lambda: text)
-        changed = CopyChanged(name, copy.copied() if copy is not None else None, by_user)
-        self._tell(lambda: changed)
+        changed, turn = CopyChanged(name, copy.copied() if copy is not None else None, by_user), self.turns.get(name, 0)
+        self._tell(lambda: changed if self.turns.get(name, 0) == turn else None)
 
     def _stopped(self, name: VmName) -> None:
         """The word of a copy that was destroyed for us may come when the next one is being started: then nobody knows any more
@@ -211,6 +220,7 @@ class Hypervisor:
             anew = any(isinstance(job.action, StartVm) and job.begun for job in self.jobs.get(name, ()))
             return CopyChanged(name, None, by_user=anew and self.chance.happens(0.5))
 
+        self.turns[name] = self.turns.get(name, 0) + 1  # what was read before it was destroyed is old
         self._tell(said)
 
     # What is asked
@@ -375,9 +385,9 @@ class Hypervisor:
             del self.copies[name]
             self._changed(name)
 
-    def _run(self, copy: Instance, stray: bool) -> None:
+    def _run(self, copy: Instance, stray: bool, by_hand: bool = False) -> None:
         copy.running = True
-        self.executions.begin(copy.vm.name, self.node, self.heap.now, stray)
+        self.executions.begin(copy.vm.name, self.node, self.heap.now, stray, by_hand)
 
     def _halt(self, copy: Instance) -> None:
         copy.running = False
@@ -389,7 +399,7 @@ class Hypervisor:
         """A user starts it here; a suspended copy is resumed."""
         copy = self.copies.setdefault(vm.name, Instance(vm))
         if not copy.arriving:
-            self._run(copy, stray)
+            self._run(copy, stray, by_hand=True)
             self._changed(vm.name)
 
     def suspend_by_hand(self, name: VmName) -> None:

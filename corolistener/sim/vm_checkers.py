@@ -42,6 +42,8 @@ class VmChecker:
         self.history: dict[Version, Rows] = {Version(): Rows()}
         self.parents: dict[Version, Version] = {}
         self.versions: dict[NodeId, tuple[object, Version]] = {}
+        self.suspect: dict[Version, tuple[Entries, str]] = {}
+        """Proposals that must not come into force, by the version that they would make."""
         self.top = Version()
         self.sure: dict[NodeId, int] = {}
         """Since when each node's ledger is open and stable: before that nothing can be said to be started by hand."""
@@ -194,11 +196,17 @@ class VmChecker:
     def _lawful(self, node: NodeId, message: Entries) -> None:
         """What a master proposes: an obligation ends only by being met, and no placement is where it cannot be.
 
-        Who wakes up in the last moment of its lease may propose by what was so in a ring that is gone: nobody listens.
+        It is looked at as things are now, and counts when it comes into force: who wakes up in the last moment of its lease may
+        propose by what was so in a ring that is gone, and nobody listens.
         """
-        s, corosync = self.world.daemons[node].pump.core.state, self.world.totem.nodes.get(node)
-        if corosync is not None and corosync.ring.id != s.group.ring:
-            return
+        s = self.world.daemons[node].pump.core.state
+        wrong, self.wrong = self.wrong, None
+        self._proposed(s, node, message)
+        if self.wrong is not None:
+            self.suspect[replace(message.at, index=message.at.index + 1)] = message, self.wrong
+        self.wrong = wrong
+
+    def _proposed(self, s: State, node: NodeId, message: Entries) -> None:
         after = Ledger()
         after.take(s.keeping.ledger.rows())
         after.take(message.rows)
@@ -218,7 +226,7 @@ class VmChecker:
             proof = after.proven(node)
             machine = self.world.machines[node]
             same = proof is not None and machine.powered and proof.boot == f"boot-{node}-{machine.boot}"
-            if runs is not None and not runs.stray:
+            if runs is not None and not runs.stray and not self.estate.executions.overtaken(runs, self.world.heap.now):
                 self.found(f"{name} is moved from node {node} to {row.node} while it runs there")
             daemon = self.world.daemons.get(node)
             leased = daemon is not None and daemon.pump.core.state.lease.valid(self.world.clock(node))
@@ -259,6 +267,9 @@ class VmChecker:
         if self.versions.get(node) == (daemon, kept.version):
             return
         self.versions[node] = daemon, kept.version
+        message, why = self.suspect.get(kept.version, (None, ""))
+        if message is not None and all(kept.ledger.placements.get(row.vm.name) == row for row in message.rows.placed):
+            self.found(why)
         if len(self.world.machines) > FEW and kept.version.index % SELDOM:
             return
         rows = kept.ledger.rows()
