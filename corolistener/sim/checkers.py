@@ -100,13 +100,14 @@ class Checker:
                 acting[s.group.ring] = node
 
     def _facts_as_believed(self, able: dict[NodeId, State]) -> None:
-        """What a core says it has or has not is so, unless something is on its way."""
+        """What a core says it has or has not is so, unless something is on its way, or a former process left it and it is to be
+        looked at once more: what that one had begun may have ended since."""
         for node, s in able.items():
             machine, duties = self.world.machines[node], s.duties
             if node in self.world.checker.back and self.world.heap.now - self.back[node] < COMING_BACK_MS:
                 continue
             for duty, fact in ((duties.address, machine.address), (duties.service, machine.service)):
-                if duty.ticket is None and duty.had is not None and duty.had is not fact:
+                if duty.ticket is None and not duty.found and duty.had is not None and duty.had is not fact:
                     raise Violated(f"node {node}: {duty.name.value} is {fact}, the core thinks {duty.had}")
 
     def _one_address(self, able: dict[NodeId, State]) -> None:
