@@ -388,7 +388,8 @@ def _owed(states: dict[NodeId, State], ledger: Ledger, row: Placed) -> bool:
     s = next(iter(states.values()))
     able = [peer for node, peer in s.group.peers.items() if node not in ledger.excused]  # one may be leaving
     nodes = [peer.capacity for peer in able if peer.capacity is not None]
-    lost = [each.vm for each in ledger.placements.values() if each.on and each.node not in states]
+    rows = [each for each in ledger.placements.values() if each.on]
+    lost = [each.vm for each in rows if each.node not in states and not each.frozen and not each.to]
     names = {vm.name for vm in lost}
-    running = [Placement(each.vm, each.node) for each in ledger.placements.values() if each.on and each.vm.name not in names]
+    running = [Placement(each.vm, node) for each in rows if each.vm.name not in names for node in each.holders]
     return row.vm.name in {each.vm.name for each in plan(nodes, running, lost).owed}
