@@ -274,6 +274,8 @@ class Hypervisor:
             return
         self.jobs[name].remove(job)
         outcome = self.carry_out(job.action)
+        if outcome.result is not Result.DONE:
+            self._changed(name)  # whoever asked looks again when the call has come back
         self._advance(name)
         job.answer(outcome)
 
