@@ -85,30 +85,30 @@ def tend(s: State, now: Instant) -> None:
     if not s.config.care.hypervisor or s.mode in (Mode.LEFT, Mode.BROKEN) or waiting(s, now):
         return
     may_run, upto = licensed(s, now), stable(s)
+    known = admitted(s, upto)
     copies.since = None if may_run else copies.since if copies.since is not None else now
     if not may_run:
         copies.held = True
-    elif copies.held and admitted(s, upto):
+    elif known:
         copies.held = False
     here = (s.group.line, s.group.settled, s.mode, stopping(s, now), len(s.shelf.have), abandoned(s, now))
-    rows = (s.keeping.concerned, min(upto, copies.upto), s.keeping.ledger.panic is None, admitted(s, upto))
+    rows = (s.keeping.concerned, min(upto, copies.upto), s.keeping.ledger.panic is None, known)
     others = (s.news, upto, s.keeping.version) if copies.waiting else ()
     stamp = (may_run, copies.held, copies.turn, here, rows, others)
     if stamp == copies.looked and all(now < at for at in _due(copies)):
         return
     copies.looked = stamp
-    _tend(s, may_run, upto, now)
+    _tend(s, may_run, upto, known and not copies.held, now)
 
 
-def _tend(s: State, may_run: bool, upto: int, now: Instant) -> None:
+def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None:
     copies, ledger = s.copies, s.keeping.ledger
     rows, mine = ledger.placements, ledger.at.get(s.me, set()) if may_run and upto >= 0 else set()
     for name in mine - set(copies.vms):
         copies.vms[name] = Copy(rows[name].vm, definition=rows[name].vm.definition)
     for name in [name for name, copy in copies.vms.items() if name not in mine and copy.idle]:
         del copies.vms[name]
-    ready, ending = may_run and not copies.held and admitted(s, upto), stopping(s, now)
-    worthless = abandoned(s, now)
+    ending, worthless = stopping(s, now), abandoned(s, now)
     copies.upto = max((s.keeping.changed.get(name, 0) for name in copies.vms), default=0)
     copies.waiting = False
     startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()

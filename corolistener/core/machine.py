@@ -102,8 +102,8 @@ class Core:
             nodes=cluster.nodes,
             database=config.database,
         )
-        self.passes = 0
-        """Counts whole passes: a step without one changes nothing but leases, and when each member was last heard."""
+        self.turns = 0
+        """Counts steps that were more than the pulse: others change nothing but leases, and when each member was last heard."""
 
     def step(self, event: Event, now: Instant) -> list[Action]:
         """Take one event in, at the node's own time `now` in ms, and say what is to be done. Raises nothing of its own."""
@@ -119,7 +119,9 @@ class Core:
         self._take_in(event, now)
         if quiet and before == self._looked_at() and self._at_rest(now):
             self._beat(now)
+            self.turns += isinstance(event, Delivered) and not isinstance(event.message, Heartbeat)
         else:
+            self.turns += 1
             if _electing(event):
                 mastership.choose(s)
             self._decide(now)
@@ -176,7 +178,6 @@ class Core:
     def _decide(self, now: Instant) -> None:
         """The level-triggered pass."""
         s = self.state
-        self.passes += 1
         leaving.proceed(s, now)
         line.keep_up(s, now)
         mastership.act(s, now)

@@ -37,9 +37,9 @@ class Checker:
         self.leased: dict[NodeId, Instant] = {}
         """Until when each node's lease was seen to last, by its own clock."""
         self.digests: dict[NodeId, tuple[object, dict[str, Any]]] = {}
-        """What the order has changed on each node, and after which pass of which daemon that was so."""
+        """What the order has changed on each node, and after which turn of which daemon that was so."""
         self.agreeing: dict[NodeId, tuple[NodeId, object, object]] = {}
-        """With whom each node was last found to agree, and after which passes of both."""
+        """With whom each node was last found to agree, and after which turns of both."""
         self.leases = LeaseChecker(world)
         self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
 
@@ -165,8 +165,8 @@ class Checker:
             if not s.group.settled or node not in s.group.peers or node not in self.world.totem.nodes:
                 continue
             ring, core = self.world.totem.nodes[node].ring, self.world.daemons[node].pump.core
-            if self.digests.get(node, (None,))[0] != (core, core.passes):
-                self.digests[node] = (core, core.passes), _digest(s)
+            if self.digests.get(node, (None,))[0] != (core, core.turns):
+                self.digests[node] = (core, core.turns), _digest(s)
             other = seen.setdefault((ring.id, ring.done[node]), node)
             (then, theirs), (after, mine) = self.digests[other], self.digests[node]
             if other == node or self.agreeing.get(node) == (other, then, after):

@@ -70,13 +70,18 @@ class VmChecker:
         """No VM executes on two nodes at the same instant."""
         for name in self.estate.executions.twice:
             where = self.estate.executions.now[name].values()
-            lawful = [each for each in where if not each.stray]
+            lawful = [each for each in where if not each.stray and not self._astray(each)]
             if len(lawful) > 1:
                 self.found(f"{name} runs on nodes {', '.join(str(each.node) for each in where)}")
             for each in where:
                 sure = max(self._known_since(name, each), self.sure.get(each.node, self.world.heap.now))
                 if each.stray and self.world.heap.now > sure + BY_HAND_MS:
                     self.found(f"{name}, started by hand on node {each.node}, still runs there beside its other copy")
+
+    def _astray(self, each: Interval) -> bool:
+        """Its user started two of it, and the ledger has it where this one is not."""
+        row = self.estate.newest().placements.get(each.vm) if each.by_hand and each.vm in self.estate.users.doubled else None
+        return row is not None and each.node not in row.holders
 
     def _known_since(self, name: VmName, each: Interval) -> int:
         """Since when it could be known that this copy is one too many: where the ledger does not say so, from the others'
@@ -167,7 +172,7 @@ class VmChecker:
     def _former_holders_stopped(self, node: NodeId, name: VmName, what: str) -> None:
         """No start without a proof for every former holder: in truth it does not execute it, nor is about to."""
         for other, each in self.estate.executions.now.get(name, {}).items():
-            if other != node and not each.stray:
+            if other != node and not each.stray and not self._astray(each):
                 self.found(f"{what}({name}) on node {node} while it runs on node {other}")
         for other, at in self.estate.nodes.items():
             resumes = [job for job in at.hypervisor.jobs.get(name, ()) if isinstance(job.action, ResumeVm)]

@@ -130,7 +130,7 @@ class Daemon:
         if self.paused:
             self.queue.append(call)
             return
-        passes = self.pump.core.passes
+        turns = self.pump.core.turns
         try:
             call()
             self.pump.run(self.now())
@@ -138,7 +138,7 @@ class Daemon:
             self.world.daemon_ends(self.machine.id, Departure.PROCDOWN)
         if self.alive:
             self._arm()
-        self.world.changed(pulse=self.alive and self.pump.core.passes == passes)
+        self.world.changed(pulse=self.alive and self.pump.core.turns == turns)
 
     def now(self) -> Instant:
         return self.world.clock(self.machine.id)

@@ -29,8 +29,8 @@ class Again:
     def __call__(self, world: World) -> NodeId | None:
         for daemon in world.daemons.values():
             core = daemon.pump.core
-            if self.looked.get(core) != core.passes and core.state.silent and not core.state.restate and daemon.alive:
-                self.looked[core] = core.passes
+            if self.looked.get(core) != core.turns and core.state.silent and not core.state.restate and daemon.alive:
+                self.looked[core] = core.turns
                 self.silent += 1
                 if self.silent % EVERY == 0:
                     self.made_again(core)
@@ -41,7 +41,7 @@ class Again:
         again.state = copy.deepcopy(core.state)
         again.state.silent = False
         done = again.step(TimePassed(), core.state.last_step)
-        assert again.passes == 1
+        assert again.turns == 1
         assert [each for each in done if not _pulse(each)] == []
 
 
