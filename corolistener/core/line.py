@@ -134,6 +134,22 @@ def lapse(s: State, reason: Reason) -> None:
     s.why_not = reason
 
 
+def recalled(s: State) -> None:
+    """What the ledger remembers of a former process of this node is what others count with, until this one is admitted."""
+    known = s.keeping.ledger.known.get(s.me)
+    if known is not None:
+        s.lease_ms = min(s.lease_ms, known.lease_ms)
+
+
+def shorten(s: State, lease_ms: int) -> None:
+    """A shorter lease holds at once, for the one that runs as well: soon the others count with no more. A longer one waits for
+    the ledger to say so (`_belong`)."""
+    if lease_ms < s.lease_ms:
+        if s.lease.ends is not None:
+            s.lease.ends = Instant(s.lease.ends - (s.lease_ms - lease_ms))
+        s.lease_ms = lease_ms
+
+
 def hello_of(s: State) -> Hello:
     """What this node says of itself."""
     known = care.announced(s)
@@ -262,6 +278,8 @@ def keep_up(s: State, now: Instant) -> None:
 
 def _belong(s: State, now: Instant) -> None:
     """I am part of a quorate line. Where quorum excludes nobody, it is none while another may be serving out of sight."""
+    if s.lease_ms < s.config.timing.lease_ms and care.admitted(s, keeping.stable(s)):
+        s.lease_ms = s.config.timing.lease_ms
     if not s.restate:
         s.lapsed = False
     if s.lapsed or not s.quorum.needed:
@@ -301,10 +319,10 @@ def beat(s: State, now: Instant) -> None:
         s.out.do(Multicast(Heartbeat(s.group.ring, count, s.keeping.stored)))
     if s.quorate and s.me in s.group.peers and not s.lapsed:
         had = s.lease.ends
-        s.lease.confirm(now, s.me, s.quorum, timing.lease_ms)
+        s.lease.confirm(now, s.me, s.quorum, s.lease_ms)
         if had is None and s.lease.ends is not None:
             s.leased = True
-            s.out.note(NoteCode.LEASE_GAINED, lease_ms=timing.lease_ms)
+            s.out.note(NoteCode.LEASE_GAINED, lease_ms=s.lease_ms)
 
 
 def _declare(s: State, now: Instant) -> None:

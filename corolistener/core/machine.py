@@ -101,6 +101,7 @@ class Core:
             agreed=cluster.id,
             nodes=cluster.nodes,
             database=config.database,
+            lease_ms=config.timing.lease_ms,
         )
         self.turns = 0
         """Counts steps that were more than the pulse: others change nothing but leases, and when each member was last heard."""
@@ -238,6 +239,7 @@ class Core:
                 changes.asked(s, event, now)
             case Recalled():
                 keeping.recalled(s, event)
+                line.recalled(s)
             case Listed() | CopyChanged() | HypervisorLost():
                 care.seen(s, event, now)
             case Defined():
@@ -306,12 +308,14 @@ class Core:
             s.out.do(AnnounceAddress(s.out.ticket(), s.config.cloud, until))
 
     def _configured(self, config: Config) -> None:
-        s = self.state
+        s, announced = self.state, care.announced(self.state)
         old, s.config = s.config, config
+        line.shorten(s, config.timing.lease_ms)
         if old.cloud is not None and old.cloud != config.cloud and s.duties.address.had is not False:
             s.out.do(DropAddress(s.out.ticket(), old.cloud, Reason.CONFIGURED))
             s.duties.address.ticket, s.duties.address.had = None, False
         s.restate = s.restate or old.database != config.database or old.care.capacity != config.care.capacity
+        s.restate = s.restate or announced != care.announced(s)
         if s.storing.found(config.cluster):
             # An administrator edited the file by hand, or `config pull` fetched it: the master decides whether it is newer.
             s.out.note(NoteCode.FOREIGN_VERSION, version=config.cluster.id.version, agreed=s.agreed.version)
@@ -362,7 +366,7 @@ class Core:
             if s.lease.ends is not None:
                 at += [Instant(seen + timing.lease_ms) for node, seen in s.group.seen.items() if node != s.me]
         if s.acting and s.quorum.exclusive:
-            at += [Instant(since + timing.vacated_ms) for since in s.claims.values() if since is not None]
+            at += [mastership.vacated(s, node, since) for node, since in s.claims.items() if since is not None]
         at += [duty.deadline(duty.toward) for duty in s.duties.all()]
         at.append(s.rewrite.retry_at if s.rewrite.idle else s.rewrite.deadline)
         at += s.storing.deadline()

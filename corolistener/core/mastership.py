@@ -81,7 +81,14 @@ def over(s: State, node: NodeId, now: Instant) -> bool:
     since = s.claims[node]
     if since is None:
         return False
-    return proven(s, node) or (s.quorum.exclusive and now >= since + s.config.timing.vacated_ms)
+    return proven(s, node) or (s.quorum.exclusive and now >= vacated(s, node, since))
+
+
+def vacated(s: State, node: NodeId, since: Instant) -> Instant:
+    """When a node out of sight since then has let go of the service, by what this node's settings say and by what that one
+    announced."""
+    known, wait_ms = s.keeping.ledger.known.get(node), s.config.timing.vacated_ms
+    return Instant(since + (wait_ms if known is None else max(wait_ms, known.lease_ms + known.grace_ms)))
 
 
 def proven(s: State, node: NodeId) -> bool:
@@ -153,8 +160,9 @@ def fulfil(s: State, now: Instant) -> None:
         if again or duty.due(wishes[duty.name], now):
             _take_up(s, duty, wishes[duty.name])
     if s.acting and not clear and not s.duties.service.keeps:
-        waits = ",".join(str(node) for node in sorted(s.claims) if node != s.me)
-        s.tell("waits", NoteCode.SERVICE_WAITS, former=waits, ms=s.config.timing.vacated_ms)
+        others = [node for node in sorted(s.claims) if node != s.me]
+        waits = max(vacated(s, node, now) - now for node in others)
+        s.tell("waits", NoteCode.SERVICE_WAITS, former=",".join(map(str, others)), ms=waits)
     else:
         s.told.pop("waits", None)
     phase = phase_of(s.duties, s.acting, clear, addressed, not s.rewrite.idle)

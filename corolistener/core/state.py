@@ -78,6 +78,8 @@ class State:
     """Members whose reports the ledger may not reflect yet."""
     considered: object = None
     """For what the master last found nothing to change in the ledger."""
+    lease_ms: int = 0
+    """How long a lease lasts now: what the settings say, but never longer than what the others count with."""
     leased: bool = False
     """This process has had a lease."""
     watchdog_ms: int = 0

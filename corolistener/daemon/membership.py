@@ -102,6 +102,8 @@ class _Handles:
             self._running = f"runtime.members.{self.group.local_nodeid()}.config_version"
             for key in (*TIMERS, self._running):
                 self.map.track_add(key)
+            self.found = self.timers()
+            """Known before the group hears of this node: what it first says of itself depends on them."""
             self.votes.trackstart(current=False)
             self.quorum.trackstart()
             self.group.join(GROUP)
@@ -198,6 +200,7 @@ class Membership:
         self._log.say(logging.INFO, "corosync-connected", group=GROUP)
         self._handles, self._counted, self._ran = handles, None, 0
         self._gone.clear()
+        self._told_timers(handles.found)
         inquiring = asyncio.create_task(self._inquire(handles))
         self._watch(handles.group, self._from_cpg)
         self._watch(handles.quorum, self._from_quorum)

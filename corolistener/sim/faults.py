@@ -6,7 +6,7 @@ played again alone.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
@@ -219,6 +219,14 @@ def _hand_edit(world: World, node: NodeId, words: Sequence[str]) -> None:
     world.configure(node)
 
 
+def _lease(world: World, node: NodeId, words: Sequence[str]) -> None:
+    """This node's settings are read again, with a lease of so much of the usual one: until its daemon begins anew."""
+    if node in world.daemons:
+        timing = world.options.timing
+        lease_ms = timing.lease_ms * int(words[0].removesuffix("%")) // 100
+        world.configure(node, timing=replace(timing, lease_ms=lease_ms))
+
+
 def _garbage(world: World, node: NodeId, words: Sequence[str]) -> None:
     if node in world.totem.nodes:
         world.totem.say(node, bytes.fromhex("".join(words)))
@@ -257,6 +265,7 @@ FAULTS: dict[str, Fault] = {
     "reload-refused": Fault(_refuse_reload, 1, LONG),
     "operator": Fault(_operator, 3, (), _operator_words),
     "hand-edit": Fault(_hand_edit, 1, (), lambda dice, nodes: (str(dice.randint(0, 3)),)),
+    "lease-changed": Fault(_lease, 1, (), lambda dice, nodes: (dice.choice(("100%", "150%", "250%")),)),
     "garbage": Fault(_garbage, 1, (), lambda dice, nodes: (dice.randbytes(dice.randint(1, 40)).hex(),)),
 }
 """A fault's name, as stories and seeds say it."""

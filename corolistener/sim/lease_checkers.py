@@ -18,21 +18,20 @@ SLACK_MS = 50
 
 
 class LeaseChecker:
-    """`without`: since when there is a quorate line without a node."""
+    """`without`: since when there is a quorate line without a node, and the lease that it counts with for that node."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
-        self.without: dict[NodeId, int] = {}
+        self.without: dict[NodeId, tuple[int, int]] = {}
 
     def look(self, able: dict[NodeId, State]) -> str | None:
         """The first violation, seen from these nodes, or None."""
         self._account(able)
-        lease_ms = self.world.options.timing.lease_ms
         for node, daemon in self.world.daemons.items():
-            since, ends = self.without.get(node), daemon.pump.core.state.lease.ends
-            if since is None or ends is None or self.world.options.two_node:
+            without, ends = self.without.get(node), daemon.pump.core.state.lease.ends
+            if without is None or ends is None or self.world.options.two_node:
                 continue
-            until = self.world.time_of(node, ends)
+            (since, lease_ms), until = without, self.world.time_of(node, ends)
             if until > since + lease_ms + SLACK_MS:
                 return f"node {node} has a lease until {until}, and since {since} there is a quorate line without it"
         return None
@@ -47,6 +46,11 @@ class LeaseChecker:
         missing = Counter(node for s in there for node in all_nodes - s.group.peers.keys() - s.group.pending.keys())
         for node in self.world.machines:
             if missing[node] > half:
-                self.without.setdefault(node, self.world.heap.now)
+                self.without.setdefault(node, (self.world.heap.now, self._counted(node, there)))
             else:
                 self.without.pop(node, None)
+
+    def _counted(self, node: NodeId, there: list[State]) -> int:
+        """The shortest lease that a member knows that node to have; where none knows of it, all have the same settings."""
+        known = [s.keeping.ledger.known[node].lease_ms for s in there if node in s.keeping.ledger.known]
+        return min(known, default=self.world.options.timing.lease_ms)

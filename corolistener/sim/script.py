@@ -6,7 +6,7 @@ How an action ended is told only where it failed: that it ended well shows in wh
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from inspect import Parameter, signature
 
@@ -337,7 +337,11 @@ class Teller(VmVerbs):
         changes: dict[str, object] = {}
         for word in words:
             key, _, value = word.partition("=")
-            changes[key] = CloudAddress(value, 32, "vmbr0") if key == "cloud" else value == "on"
+            if key == "lease":
+                timing = self.w.daemons[self._node(name)].config.timing
+                changes["timing"] = replace(timing, lease_ms=_ms(value))
+            else:
+                changes[key] = CloudAddress(value, 32, "vmbr0") if key == "cloud" else value == "on"
         self.w.configure(self._node(name), **changes)
 
     # Operators

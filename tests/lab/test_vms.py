@@ -3,6 +3,9 @@
 Every story is watched by the witness from beginning to end (`vms`): no VM has two running QEMUs, no image two writers.
 """
 
+import os
+import signal
+
 import pytest
 
 from lab.agents import Manner
@@ -184,6 +187,21 @@ def test_daemons_restarted_in_turn_and_no_vm_notices() -> None:
         assert {name: made.witness.starts(name) for name in before} == before
         assert len(made.witness.intervals(state="paused")) == paused, "none was suspended for a moment"
         assert not made.power.calls
+
+
+def test_a_node_whose_lease_was_changed_goes_on_to_start_vms() -> None:
+    """It says so to all: else it would wait for ever to be the node that they know, and start nothing."""
+    with vms(fencing=PATIENT) as made:
+        n3 = made.node(3)
+        settings = n3.path("/etc/corolistener/corolistener.toml")
+        settings.write_text(settings.read_text().replace("[fencing]\n", "[fencing]\nlease_ms = 6000\n"))
+        n3.send("daemon", signal.SIGHUP)
+        wait_for(lambda: noted(n3, "settings", lease_ms=6000), "n3 has another lease")
+        made.start("web", n3)
+        wait_for(lambda: status(n3)["lease"]["ms_left"] > 2220, "n3 has a lease that lasts longer")
+        os.kill(n3.hypervisor.processes()["web"], signal.SIGKILL)
+        wait_for(lambda: made.witness.starts("web") == 2, "it is started again after a crash")
+        assert made.runs_on("web", n3) is n3
 
 
 def test_only_corosync_is_restarted_on_a_node_with_vms() -> None:
