@@ -5,6 +5,7 @@ ledger. Without the lease everything is suspended, and stays so until this node 
 and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "Placement", "Coming back".
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from corolistener.core.actions import (
@@ -31,7 +32,7 @@ from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
-from corolistener.ids import Instant, Ticket, VmName
+from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 EMPTYING_MS = 180_000
 """How long a node that leaves waits for its VMs to be moved off before it shuts them down."""
@@ -79,6 +80,17 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
         s.dirty = True  # a former process of this boot had them
 
 
+def reported(s: State, sender: NodeId, said: Inventory) -> None:
+    """A member says what it has. That matters here where it is about a VM that waits here; and where some have to start before
+    others, all of it does."""
+    peer, waiting = s.group.peers.get(sender), s.copies.waiting
+    if not waiting or peer is None:
+        return
+    known = peer.inventory.by_name
+    if sender == s.me or s.keeping.ledger.ordered or any(name in known or name in said.by_name for name in waiting):
+        s.copies.turn += 1
+
+
 def tend(s: State, now: Instant) -> None:
     """Take the difference between what is wanted of each copy and what there is to its lane."""
     copies = s.copies
@@ -110,7 +122,7 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
         del copies.vms[name]
     ending, worthless = stopping(s, now), abandoned(s, now)
     copies.upto = max((s.keeping.changed.get(name, 0) for name in copies.vms), default=0)
-    copies.waiting = False
+    copies.waiting.clear()
     startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
         row, sure = rows.get(name), may_run and firm(s, name, upto) and (ready or copies.held)
@@ -126,7 +138,8 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
             wish = Aim.END
         if worthless and copy.quiet:
             wish = Aim.DESTROY
-        copies.waiting |= name in mine and (copy.state is not VmState.RUNNING or row is None or row.to != NOBODY)
+        if name in mine and (copy.state is not VmState.RUNNING or row is None or row.to != NOBODY):
+            copies.waiting.add(name)
         deed = copy.next(wish, row.generation if row is not None else 0, now)
         if deed is not None and (copies.known or deed in (Deed.SUSPEND, Deed.DESTROY)):  # else it could only fail
             _carry_out(s, name, copy, deed, row, now)
@@ -198,7 +211,7 @@ def _hindered(s: State, copy: Copy, row: Placed) -> str:
 
 
 def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
-    """The VMs that this node may start now; the others of the cluster count for the order."""
+    """The VMs that this node may start now. The others of the cluster count only where some have to start before others."""
     rows, copies = s.keeping.ledger.placements, s.copies.vms
     wanted = [
         name
@@ -207,19 +220,25 @@ def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
     ]
     if not any(copies[name].state is None and rows[name].node == s.me for name in wanted):
         return frozenset()
-    there = {each.vm.name: each for node in s.group.present for each in s.group.peers[node].inventory.copies}
-    failing = {(each.name, node) for node in s.group.present for each in s.group.peers[node].inventory.troubles}
-    ready = [row for row in rows.values() if _wanted(row) and row.node in s.group.present]
-    placed = [row for row in ready if (row.vm.name, row.node) not in failing]
-    idle = [Placement(row.vm, row.node) for row in placed if row.vm.name not in there]
-    busy = [
-        Placement(row.vm, row.node)
-        for row in placed
-        if row.vm.name in there and there[row.vm.name].state is not VmState.RUNNING
-    ]
+    inventories = {node: s.group.peers[node].inventory for node in s.group.present}
+    failing = {(each.name, node) for node, said in inventories.items() for each in said.troubles}
+    among = rows if s.keeping.ledger.ordered else mine
+    placed = [row for row in (rows[name] for name in among) if _wanted(row) and row.node in inventories]
+    idle, busy = list[Placement](), list[Placement]()
+    for row in placed:
+        copy = _there(row, inventories)
+        if (copy is None or copy.state is not VmState.RUNNING) and (row.vm.name, row.node) not in failing:
+            (idle if copy is None else busy).append(Placement(row.vm, row.node))
     again = {name for name in wanted if copies[name].failures or copies[name].crashes}
     chosen = due(idle, busy, s.config.care.parallel_starts)
     return frozenset(each.vm.name for each in chosen if each.node == s.me and each.vm.name in wanted) | again
+
+
+def _there(row: Placed, inventories: Mapping[NodeId, Inventory]) -> Report | None:
+    """A copy of this VM, its node's own one first: while any member has one, it is not begun."""
+    name = row.vm.name
+    copy = inventories[row.node].by_name.get(name)
+    return copy or next((found for said in inventories.values() if (found := said.by_name.get(name)) is not None), None)
 
 
 def _defined(s: State, row: Placed) -> bool:

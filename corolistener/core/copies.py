@@ -236,8 +236,8 @@ class Copies:
     """Counts deeds."""
     upto: int = 0
     """The index of the ledger's last change of a VM that is here or belongs here: when that is stable, all of it is firm."""
-    waiting: bool = False
-    """A VM that belongs here does not run, or moves: what others say of theirs may matter to it."""
+    waiting: set[VmName] = field(default_factory=set)
+    """The VMs that belong here and do not run, or move: what others say of these may matter."""
     compared: tuple[object, ...] = ()
     """For what nothing new was found to tell the others."""
     looked: object = None

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from corolistener.core import changes, keeping, line, orders, recovery
+from corolistener.core import care, changes, keeping, line, orders, recovery
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import (
     Absent,
@@ -96,6 +96,7 @@ def _of_vms(s: State, sender: NodeId, message: Inventory | Definition | Lacking 
     """What members say of their VMs, and what operators want of them."""
     match message:
         case Inventory():
+            care.reported(s, sender, message)
             s.group.inventoried(sender, message)
             s.news += 1
             s.unread.add(sender)

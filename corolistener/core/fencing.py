@@ -32,6 +32,11 @@ class Fencing:
     evidence: dict[NodeId, Proven] = field(default_factory=dict)
     attempts: dict[NodeId, Attempt] = field(default_factory=dict)
 
+    @property
+    def missed(self) -> bool:
+        """Something was seen of nodes that are gone."""
+        return bool(self.gone or self.alive or self.spared or self.evidence)
+
     def returned(self, node: NodeId) -> None:
         """It is here: whatever was seen of its absence is void."""
         self.gone.pop(node, None)

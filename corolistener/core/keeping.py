@@ -176,12 +176,13 @@ def _write(s: State, now: Instant) -> None:
     keeping = s.keeping
     if not keeping.behind or now < keeping.retry_at:
         return
-    if any((each.vm.name, each.vm.definition) in s.shelf.unwritten for rows in keeping.unwritten for each in rows.placed):
-        return  # the texts that it names go first
+    keeping.texts_first = not keeping.naming.isdisjoint(s.shelf.unwritten)
+    if keeping.texts_first:
+        return
     ticket = s.out.ticket()
     keeping.writing = ticket, keeping.version
-    s.out.do(Record(ticket, keeping.version, Rows.together(keeping.unwritten), keeping.whole))
-    keeping.unwritten, keeping.whole = [], False
+    s.out.do(Record(ticket, keeping.version, keeping.all_written(), keeping.whole))
+    keeping.whole = False
 
 
 def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Timing) -> bool:
@@ -195,7 +196,9 @@ def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Ti
         s.lease.next_at = min(s.lease.next_at, now)  # others wait for this word
         return True
     keeping.failures += 1
-    keeping.whole, keeping.unwritten = True, [keeping.ledger.rows()]
+    keeping.all_written()
+    keeping.to_write(keeping.ledger.rows())
+    keeping.whole = True
     keeping.retry_at = Instant(now + min(timing.retry_most_ms, timing.retry_first_ms * 2 ** min(keeping.failures - 1, 16)))
     s.out.note(NoteCode.NOT_RECORDED, why=outcome.why or outcome.result.value, tries=keeping.failures)
     return True

@@ -155,7 +155,7 @@ class Ledger:
     beside it.
 
     `at`, `frozen` and `moving` are indices: the VMs that may have their memory on each node, and those that are frozen, or go
-    to another node.
+    to another node. `orders` is how many have each start order.
     """
 
     placements: dict[VmName, Placed] = field(default_factory=dict)
@@ -166,14 +166,23 @@ class Ledger:
     at: dict[NodeId, set[VmName]] = field(default_factory=dict, compare=False)
     frozen: set[VmName] = field(default_factory=set, compare=False)
     moving: set[VmName] = field(default_factory=set, compare=False)
+    orders: dict[int, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def ordered(self) -> bool:
+        """Some VMs have to start before others."""
+        return len(self.orders) > 1
 
     def take(self, rows: Rows) -> None:
         """Apply a change."""
         for name in (*rows.forgotten, *(each.vm.name for each in rows.placed)):
             gone = self.placements.pop(name, None)
+            if gone is None:
+                continue
             self.frozen.discard(name)
             self.moving.discard(name)
-            for node in gone.holders if gone is not None else ():
+            self._ordered(gone, -1)
+            for node in gone.holders:
                 self.at[node].discard(name)
         for node in rows.voided:
             self.proofs.pop(node, None)
@@ -184,6 +193,7 @@ class Ledger:
         self.proofs.update({each.node: each for each in rows.proven})
         for each in rows.placed:
             self.placements[each.vm.name] = each
+            self._ordered(each, 1)
             for node in each.holders:
                 self.at.setdefault(node, set()).add(each.vm.name)
             if each.frozen:
@@ -192,6 +202,12 @@ class Ledger:
                 self.moving.add(each.vm.name)
         if rows.panic is not None or rows.calm:
             self.panic = rows.panic
+
+    def _ordered(self, row: Placed, more: int) -> None:
+        order = row.vm.start_order
+        self.orders[order] = self.orders.get(order, 0) + more
+        if not self.orders[order]:
+            del self.orders[order]
 
     def rows(self) -> Rows:
         """All of it, sorted."""
@@ -264,6 +280,10 @@ class Keeping:
     """VMs whose rows have come since somebody last looked whether their definitions are here."""
     stored: Version = Version()
     unwritten: list[Rows] = field(default_factory=list)
+    naming: set[tuple[VmName, str]] = field(default_factory=set)
+    """The definitions that what is unwritten names."""
+    texts_first: bool = False
+    """Nothing of it is written before texts that it names are on the disk."""
     whole: bool = False
     writing: tuple[Ticket, Version] | None = None
     failures: int = 0
@@ -284,8 +304,19 @@ class Keeping:
     def take(self, rows: Rows, whole: bool = False) -> None:
         """Rows came into force: they are in the ledger, and to be written."""
         if whole:
-            self.ledger, self.unwritten = Ledger(), []
+            self.ledger = Ledger()
+            self.all_written()
         self.ledger.take(rows)
         self.unshelved.update(each.vm.name for each in rows.placed)
         self.whole = self.whole or whole
+        self.to_write(rows)
+
+    def to_write(self, rows: Rows) -> None:
         self.unwritten.append(rows)
+        self.naming.update((each.vm.name, each.vm.definition) for each in rows.placed)
+
+    def all_written(self) -> Rows:
+        """Nothing is to be written any more; what was, in one piece."""
+        rows, self.unwritten = Rows.together(self.unwritten), []
+        self.naming.clear()
+        return rows

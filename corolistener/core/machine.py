@@ -6,7 +6,7 @@ who is master, whether that is this node, and what differs between what should b
 
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, recovery, watchdog
+from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, passes, recovery, watchdog
 from corolistener.core.actions import (
     Action,
     AnnounceAddress,
@@ -54,20 +54,8 @@ from corolistener.core.events import (
     VotesCounted,
 )
 from corolistener.core.group import Group
-from corolistener.core.ledger import Rows
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import (
-    Chapter,
-    Definition,
-    Entries,
-    Granted,
-    Heartbeat,
-    Inventory,
-    Lacking,
-    Ordered,
-    Text,
-    Wanted,
-)
+from corolistener.core.messages import Heartbeat
 from corolistener.core.notes import NoteCode
 from corolistener.core.reconcile import tell
 from corolistener.core.state import State
@@ -76,17 +64,6 @@ from corolistener.core.storing import Storing
 from corolistener.ids import Instant, NodeId, VmName
 
 STALL_HEARTBEATS = 4
-
-
-UNELECTING = (Heartbeat, Inventory, Definition, Lacking, Entries, Chapter, Ordered, Granted, Wanted, Text)
-"""What is said without a word about who is here, with which file, and may serve."""
-
-
-def _electing(event: Event) -> bool:
-    """It may change what the election is made of: ring, group, quorum, what members say of themselves, the settings."""
-    if isinstance(event, Delivered):
-        return not isinstance(event.message, UNELECTING)
-    return not isinstance(event, TimePassed | Finished | Listed | CopyChanged | Defined | Shelved | Armed)
 
 
 class Core:
@@ -116,53 +93,19 @@ class Core:
         self._notice_stall(now)
         if s.lease.ends is not None and now >= s.lease.ends:
             line.lapse(s, Reason.LEASE_ENDED)
-        quiet, before = self._is_quiet(event), self._looked_at()
+        quiet, before = passes.quiet(s, event), passes.looked_at(s)
         self._take_in(event, now)
-        if quiet and before == self._looked_at() and self._at_rest(now):
+        if quiet and before == passes.looked_at(s) and passes.at_rest(s, now):
             self._beat(now)
             self.turns += isinstance(event, Delivered) and not isinstance(event.message, Heartbeat)
         else:
             self.turns += 1
-            if _electing(event):
+            if passes.electing(event):
                 mastership.choose(s)
             self._decide(now)
         actions = s.out.take()
         s.deadline = self._deadline()
         return actions
-
-    def _is_quiet(self, event: Event) -> bool:
-        """Nearly every event is: time, heartbeats, that the watchdog was fed or a definition kept, and news of VMs that are the
-        master's business, or will be looked at when what is being written of the ledger is."""
-        s = self.state
-        bystander = not s.copies.waiting and not s.acting
-        match event:
-            case TimePassed() | Delivered(message=Heartbeat()):
-                return True
-            case Delivered(message=Definition()):
-                return not s.copies.waiting
-            case Delivered(message=Inventory()):
-                return bystander
-            case Delivered(message=Entries(rows=rows)):
-                return bystander and s.keeping.writing is not None and rows == Rows(placed=rows.placed)
-            case Finished(ticket, outcome):
-                awaited = s.copies.waiting or s.keeping.behind
-                return ticket == s.feeding or (s.shelf.expected(ticket, outcome) and not awaited)
-        return False
-
-    def _looked_at(self) -> tuple[int, ...]:
-        """What quiet events may change nevertheless, and a pass would look at: how far the ledger is stable, where that matters
-        to anything here, and what has become of the VMs here."""
-        s = self.state
-        upto, claims = s.keeping.reached, len(s.claims) - (s.master in s.claims)
-        mattering = upto if s.acting or s.copies.waiting or claims else min(upto, s.copies.upto)
-        return mattering, s.copies.turn, s.keeping.concerned
-
-    def _at_rest(self, now: Instant) -> bool:
-        """The lease runs, nothing is due, and the last pass found nothing to do: only the pulse itself is to go on."""
-        s = self.state
-        if not s.silent or s.restate or s.due is None or now >= s.due or s.lease.ends is None:
-            return False
-        return s.quorate and not s.group.open and s.farewell_at is None
 
     def _beat(self, now: Instant) -> None:
         line.beat(self.state, now)
@@ -178,7 +121,7 @@ class Core:
 
     def _decide(self, now: Instant) -> None:
         """The level-triggered pass."""
-        s = self.state
+        s, before = self.state, len(self.state.out.actions)
         leaving.proceed(s, now)
         line.keep_up(s, now)
         mastership.act(s, now)
@@ -193,7 +136,7 @@ class Core:
         watchdog.feed(s, now)
         care.say(s)
         recovery.decide(s, now)
-        s.silent = not s.out.actions
+        s.silent = all(map(passes.ends_there, s.out.actions[before:]))
         s.due = self._due()
 
     def _take_in(self, event: Event, now: Instant) -> None:

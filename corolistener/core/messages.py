@@ -6,6 +6,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import ConfigId, NodeEntry
@@ -47,7 +48,7 @@ class Trouble:
     given_up: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inventory:
     """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that it could
     not keep running.
@@ -61,6 +62,11 @@ class Inventory:
     troubles: tuple[Trouble, ...] = ()
     complete: bool = False
     at: Version = field(default=Version(), compare=False)
+
+    @cached_property
+    def by_name(self) -> dict[VmName, Report]:
+        """The copies by the names of their VMs. It is asked for again and again of what seldom changes, and never sent."""
+        return {each.vm.name: each for each in self.copies}
 
 
 NO_INVENTORY = Inventory()

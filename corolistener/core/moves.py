@@ -25,8 +25,7 @@ LIMBO_MS = 5000
 def report_of(s: State, name: VmName, node: NodeId) -> Report | None:
     """What a member says of its copy; None where it has none, or is not here."""
     peer = s.group.peers.get(node)
-    copies = peer.inventory.copies if peer is not None else ()
-    return next((each for each in copies if each.vm.name == name), None)
+    return peer.inventory.by_name.get(name) if peer is not None else None
 
 
 def knows(s: State, name: VmName, node: NodeId) -> bool:

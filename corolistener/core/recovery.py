@@ -30,8 +30,8 @@ def here(s: State, node: NodeId) -> bool:
 def owed(s: State) -> tuple[NodeId, ...]:
     """The nodes that are gone and may have VMs that should run: what the cluster still owes."""
     ledger = s.keeping.ledger
-    gone = [node for node in ledger.holders() if not here(s, node)]
-    return tuple(node for node in gone if any(ledger.placements[name].on for name in ledger.at[node]))
+    gone = [node for node in ledger.at if not here(s, node)]
+    return tuple(sorted(node for node in gone if any(ledger.placements[name].on for name in ledger.at[node])))
 
 
 def decide(s: State, now: Instant) -> None:
@@ -52,9 +52,10 @@ def decide(s: State, now: Instant) -> None:
 
 def _count(s: State, now: Instant) -> None:
     """Since when each node that owes us VMs is out of sight; only who is part of a quorate line can see that."""
-    for node in s.group.peers:
-        s.fencing.returned(node)
-        s.desk.fences.discard(node)
+    if s.fencing.missed or s.desk.fences:
+        for node in s.group.peers:
+            s.fencing.returned(node)
+            s.desk.fences.discard(node)
     if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
         for node in (*owed(s), *s.desk.fences):
             s.fencing.gone.setdefault(node, now)

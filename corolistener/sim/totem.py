@@ -94,6 +94,8 @@ class Corosync:
     joined: bool = False
     life: int = 0
     deliver_due: int = 0
+    batch: list[None] | None = None
+    """An entry for each item that is to be delivered at `deliver_due`, until then."""
     news_due: int = 0
     news: int = 0
     alone: bool = True
@@ -230,6 +232,7 @@ class Totem:
 
     def _enter(self, node: NodeId, ring: Ring, side: set[NodeId], everybody: list[NodeId]) -> None:
         corosync = self.nodes[node]
+        corosync.batch = None
         corosync.ring, corosync.seen_all = ring, corosync.seen_all or set(corosync.file.listed) <= set(ring.nodes)
         corosync.alone = corosync.alone and len(ring.nodes) == 1
         self.sequence[node] = ring.id.seq
@@ -298,18 +301,36 @@ class Totem:
     def _schedule(self, ring: Ring, node: NodeId) -> None:
         corosync = self.nodes.get(node)
         if corosync is not None:
-            corosync.deliver_due = max(corosync.deliver_due, corosync.news_due, self.heap.now + self.chance.vary(*LAG_MS))
-            self.heap.at(corosync.deliver_due, lambda: self._deliver(ring, node))
+            due = max(corosync.deliver_due, corosync.news_due, self.heap.now + self.chance.vary(*LAG_MS))
+            if corosync.batch is not None and due == corosync.deliver_due:
+                corosync.batch.append(None)
+                return
+            batch = corosync.batch = [None]
+            corosync.deliver_due = due
+            self.heap.at(due, lambda: self._deliver(ring, node, batch))
 
-    def _deliver(self, ring: Ring, node: NodeId) -> None:
-        if not self._in(node, ring) or self.nodes[node].frozen:
-            return
-        index = ring.done[node]
-        if index < len(ring.log) and (ring.limit is None or index < ring.limit[node]):
-            self._apply(node, ring.log[index])
+    def _deliver(self, ring: Ring, node: NodeId, batch: list[None]) -> None:
+        """What comes in the same moment is read in one go, as by a dispatch of the real one."""
+        corosync = self.nodes.get(node)
+        if corosync is not None and corosync.batch is batch:
+            corosync.batch = None
+        events: list[Event] = []
+        for _ in batch:
+            if not self._in(node, ring) or self.nodes[node].frozen:
+                break
+            index = ring.done[node]
+            if index < len(ring.log) and (ring.limit is None or index < ring.limit[node]):
+                events += self._taken(node, ring.log[index])
+        if events:
+            self._later(node, events, 0)
 
     def _apply(self, node: NodeId, item: Item) -> None:
         """Hand one item of the order to a node's corosync, and to its client."""
+        if events := self._taken(node, item):
+            self._later(node, events, 0)
+
+    def _taken(self, node: NodeId, item: Item) -> list[Event]:
+        """One item of the order is taken in by a node's corosync; what its client is to be told."""
         corosync = self.nodes[node]
         corosync.ring.done[node] += 1
         events: list[Event] = []
@@ -324,8 +345,7 @@ class Totem:
         elif item.node in corosync.group:
             corosync.group.discard(item.node)
             events = [GroupChanged(tuple(sorted(corosync.group)), (), ((item.node, item.reason),))]
-        if corosync.joined and events:
-            self._later(node, events, 0)
+        return events if corosync.joined else []
 
     def _later(self, node: NodeId, events: list[Event], lag: int) -> None:
         """News on CPG's descriptor keep their order."""
