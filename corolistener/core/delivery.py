@@ -85,6 +85,8 @@ def deliver(s: State, sender: NodeId, message: Message, now: Instant) -> None:
             if sender == s.master:
                 changes.refused(s, message)
         case Offer() | Withdrawn() | Verdict():
+            if isinstance(message, Withdrawn):
+                s.group.withdrawn(message.config)
             if sender == s.master:
                 _of_master(s, message, now)
         case _:

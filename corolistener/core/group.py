@@ -109,7 +109,9 @@ class Group:
 
     `members` is CPG's word, `down` the nodes that CPG said went down in a ring it has not named yet: it tells of the
     group first and of the ring last, so until then nothing is decided. `sent` marks my Hello that is on its way.
-    `line` is the place of this line: it steps with everything that is delivered and changes it or its master.
+    `line` is the place of this line: it steps with everything that is delivered and changes it or its master. In this ring and
+    group, `excused` are those who are not waited for in a round until they say Hello, and `committed` the newest configuration
+    that came into force.
     """
 
     me: NodeId
@@ -160,6 +162,10 @@ class Group:
     def open_round(self, now: Instant) -> None:
         self.open, self.round_since = True, now
         self.said.clear()
+
+    def _fresh(self) -> None:
+        """Ring or group are others: no Hello was said for them yet. It is at one place of the order for all, which the opening
+        of a round is not: for some it is this change, for others the first Hello after it."""
         self.excused.clear()
         self.committed = None
 
@@ -167,6 +173,7 @@ class Group:
         """A new ring: who fell out of the line with it. The silence before it was the ring's, not the peers'."""
         grew = not set(event.nodes) <= set(self.ring_nodes)
         self.ring, self.ring_nodes = event.ring, event.nodes
+        self._fresh()
         self.down.clear()
         lost = self._lose(node for node in {*self.peers, *self.pending} if node not in event.nodes)
         self.line = Epoch(event.ring.seq, 0)
@@ -178,6 +185,7 @@ class Group:
     def group_changed(self, event: GroupChanged, now: Instant) -> tuple[NodeId, ...]:
         """CPG's membership: who fell out of the line. A daemon that vanished from a living node is merely pending."""
         self.members = event.members
+        self._fresh()
         down = {node for node, why in event.left if why is Departure.NODEDOWN}
         self.down |= down & set(self.ring_nodes)
         for node, _ in event.left:
@@ -205,7 +213,7 @@ class Group:
 
     def lose(self, node: NodeId) -> bool:
         """A farewell or an Absent was delivered: the node is not of the line any more."""
-        if self.open and node in self.here:
+        if node in self.here:
             self.said.pop(node, None)
             self.excused.add(node)
         if node not in self.peers and node not in self.pending:
@@ -243,9 +251,14 @@ class Group:
             self.peers[sender] = replace(self.peers[sender], inventory=inventory)
 
     def came_into_force(self, committed: Committed) -> None:
-        """A configuration was committed while Hellos are being said that may not know of it."""
-        if self.open and (self.committed is None or committed.config.version > self.committed.config.version):
+        """A configuration was committed: Hellos for this ring and group that were said before do not know of it."""
+        if self.committed is None or committed.config.version > self.committed.config.version:
             self.committed = committed
+
+    def withdrawn(self, config: ConfigId) -> None:
+        """It is not to come into force any more."""
+        if self.committed is not None and self.committed.config == config:
+            self.committed = None
 
     @property
     def complete(self) -> bool:
@@ -278,6 +291,7 @@ class Group:
         """corosync is gone: no ring, no group, no line."""
         self.ring, self.ring_nodes, self.members = NO_RING, (), ()
         self.open, self.sent = False, None
+        self._fresh()
         self.down.clear()
         self.said.clear()
         self.peers.clear()

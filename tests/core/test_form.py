@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from ring_messages import MESSAGES
 
 from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.events import GroupChanged, RingChanged
 from corolistener.core.group import Group, form
 from corolistener.core.messages import Committed, Hello
 from corolistener.core.view import Epoch, RingId
-from corolistener.ids import NodeId
+from corolistener.ids import Instant, NodeId
 
 RING = RingId(16, NodeId(1))
+NOW = Instant(1000)
 OLD, NEW = ConfigId(1, "a"), ConfigId(2, "b")
 TABLE = (NodeEntry(NodeId(1), priority=5),)
 BASE = Hello(RING, (NodeId(1), NodeId(2), NodeId(3)), "boot", "run", Epoch(12, 1), OLD, OLD, TABLE, master=NodeId(1))
@@ -145,10 +147,64 @@ def test_the_order_of_speaking_does_not_matter_and_somebody_is_always_allowed(sa
 
 def test_the_newest_file_that_came_into_force_while_hellos_are_said_counts() -> None:
     group = Group(NodeId(1))
-    group.came_into_force(Committed(NEW, OLD, TABLE, False))
-    assert group.committed is None, "no round is open"
-    group.open = True
     for config in (NEW, ConfigId(4, "d"), ConfigId(3, "c")):
         group.came_into_force(Committed(config, OLD, TABLE, False))
     assert group.committed is not None
     assert group.committed.config == ConfigId(4, "d")
+    group.withdrawn(NEW)
+    assert group.committed is not None
+    group.withdrawn(ConfigId(4, "d"))
+    assert group.committed is None
+
+
+def seen_by_two() -> tuple[Group, Group]:
+    """A ring that has lost a node, and before anybody has spoken: node 1 is of a line that goes on in it, node 2 is of none."""
+    seen = Group(NodeId(1)), Group(NodeId(2))
+    for group in seen:
+        group.group_changed(GroupChanged(BASE.members, BASE.members), NOW)
+        group.ring_changed(RingChanged(RingId(12, NodeId(1)), (*BASE.members, NodeId(4))), NOW)
+    seen[0].said = {NodeId(n): BASE for n in (1, 3)}
+    seen[0].close_round(NOW)
+    for group in seen:
+        group.ring_changed(RingChanged(RING, BASE.members), NOW)
+    assert [group.open for group in seen] == [False, True]
+    return seen
+
+
+def test_what_was_committed_before_the_first_hello_counts_for_all_of_them() -> None:
+    """Node 1 said its Hello before it was told; for it the Hello opens the round, for node 2 that was open."""
+    found = []
+    for group in seen_by_two():
+        group.came_into_force(Committed(NEW, OLD, TABLE))
+        for node in BASE.members:
+            group.hello(node, BASE, NOW)
+        assert group.complete
+        found.append(group.close_round(NOW))
+    assert found[0] == found[1]
+    assert found[0].agreed == NEW
+
+
+def test_who_was_absent_before_the_first_hello_is_not_waited_for_by_any_of_them() -> None:
+    found = []
+    for group in seen_by_two():
+        group.lose(NodeId(3))
+        for node in (1, 2):
+            group.hello(NodeId(node), BASE, NOW)
+        assert group.complete
+        found.append(group.close_round(NOW))
+        group.hello(NodeId(3), BASE, NOW)
+        assert not group.complete, "now it speaks, and a new round waits for all"
+    assert found[0] == found[1]
+    assert set(found[0].peers) == nodes(1, 2)
+
+
+def test_another_group_or_ring_begins_anew() -> None:
+    for group in seen_by_two():
+        for change in (
+            lambda group=group: group.group_changed(GroupChanged(BASE.members, (), ()), NOW),
+            lambda group=group: group.ring_changed(RingChanged(RingId(20, NodeId(1)), BASE.members), NOW),
+        ):
+            group.lose(NodeId(3))
+            group.came_into_force(Committed(NEW, OLD, TABLE))
+            change()
+            assert (group.excused, group.committed) == (set(), None)
