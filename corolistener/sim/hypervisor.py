@@ -9,6 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
 from corolistener.core.capacity import Vm
@@ -37,6 +38,10 @@ GUEST_ENDS_MS = (2000, 300, 20_000)
 """How long a VM's own system takes to shut down."""
 SLOW_MS = (0, 200, 3000)
 SLOW_SHARE = 0.05
+PREPARE_MS = (0, 0, 2000)
+"""How long a migration takes until the other side expects the VM: it has to be reached, and asked."""
+NOTICE_MS = (0, 0, 30_000)
+"""How long who waits for a VM's memory takes to see that the machine that sent it has no power: it said no goodbye."""
 NEWS_MS = (1, 1, 60)
 CONNECT_MS = (10, 1, 300)
 
@@ -90,7 +95,7 @@ class Executions:
         return [where[node] for _, where in sorted(self.now.items()) if node in where]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Instance:
     """A copy of a VM. `generation` is the label written on it, 0 where there is none. `arriving`: its memory is coming.
     `making`: it is there, and its label is about to be written."""
@@ -247,10 +252,24 @@ class Hypervisor:
             return
         job.begun = True
         if isinstance(job.action, MigrateVm) and not job.arrives:
-            job.arrives = self._arrive(job.action)
-            if not job.arrives:
-                self.heap.after(20, lambda: self._end(name, job))
-                return
+            self.heap.after(self.chance.vary(*PREPARE_MS), lambda: self._prepared(name, job))
+        else:
+            self._go(name, job)
+
+    def _prepared(self, name: VmName, job: Job) -> None:
+        """The other side is asked to expect a VM, and from now on its memory goes there; or it refuses."""
+        if job not in self.jobs.get(name, ()) or not isinstance(job.action, MigrateVm):
+            return
+        if self.frozen or kind_of(job.action) in self.faults:
+            job.begun = False
+            return
+        job.arrives = self._arrive(job.action)
+        if job.arrives:
+            self._go(name, job)
+        else:
+            self.heap.after(20, lambda: self._end(name, job))
+
+    def _go(self, name: VmName, job: Job) -> None:
         slow = self.chance.happens(SLOW_SHARE)
         takes = self.chance.vary(*(SLOW_MS if slow else LATENCY_MS[type(job.action)]))
         if isinstance(job.action, StartVm):
@@ -380,10 +399,19 @@ class Hypervisor:
         if other is not None:
             other.forget_arriving(action.name)
 
-    def forget_arriving(self, name: VmName) -> None:
-        """Its source is gone: the process that waited for its memory ends."""
+    def _vanish(self, jobs: Iterable[Job]) -> None:
+        """The power is gone: who waits for what was being sent notices that in a while."""
+        for job in jobs:
+            other = self.reach(job.action.to, True) if job.arrives and isinstance(job.action, MigrateVm) else None
+            copy = other.copies.get(name_of(job.action)) if other is not None else None
+            if other is not None and copy is not None:
+                forget = partial(other.forget_arriving, copy.vm.name, copy)
+                self.heap.after(self.chance.vary(*NOTICE_MS), forget)
+
+    def forget_arriving(self, name: VmName, which: Instance | None = None) -> None:
+        """Its source is gone: the process that waited for its memory ends, if it is still `which`."""
         copy = self.copies.get(name)
-        if copy is not None and copy.arriving:
+        if copy is not None and copy.arriving and which in (None, copy):
             del self.copies[name]
             self._changed(name)
 
@@ -443,7 +471,7 @@ class Hypervisor:
                 self.connect(listener)
 
     def power_off(self) -> None:
-        self._give_up(job for jobs in self.jobs.values() for job in jobs)
+        self._vanish(job for jobs in self.jobs.values() for job in jobs)
         for copy in self.copies.values():
             self._halt(copy)
         self.copies.clear()

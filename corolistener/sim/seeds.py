@@ -14,6 +14,7 @@ from corolistener.core.events import DeviceCame
 from corolistener.ids import NodeId
 from corolistener.sim import checkers, cluster
 from corolistener.sim.conditions import CONDITIONS
+from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, Entry, inject
 from corolistener.sim.seeds_vms import draw_vms
 from corolistener.sim.vms import read_options
@@ -27,6 +28,8 @@ CREATING_MS = 6_000
 LONGER = 0.25
 """With VMs so many faults last five times as long: the deadlines about lost nodes are longer than others."""
 PAUSES_MS = (0, 1, 2, 20, 150, 300, 1000, 2500, 4000, 9000)
+PACES = (1, 1, 4, 12, 12)
+"""With VMs some runs are quieter: what takes long has to be left in peace for as long."""
 TIMINGS = ((500, 5130), (500, 5130), (500, 5130), (200, 3000), (1000, 8000))
 """heartbeat_ms and lease_ms, as pairs that safety.md allows."""
 CONDITIONAL = 0.25
@@ -111,12 +114,13 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         weights = tuple((name, fault.weight) for name, fault in faults.items())
     quorum_first, ends = dice.random() < 0.3, now + faults_ms
     entries: list[Entry] = []
-    conditions, words, absent = CONDITIONS, tuple[str, ...](), tuple[NodeId, ...]()
+    conditions, words, absent, pace = CONDITIONS, tuple[str, ...](), tuple[NodeId, ...](), 1
     if vms:
         drawn = draw_vms(dice, vms, names, now, ends)
         entries += drawn.created
         now, ends, words, conditions = now + CREATING_MS, ends + CREATING_MS, drawn.words, ALL_CONDITIONS
-        absent = drawn.absent
+        absent, pace = drawn.absent, dice.choice(PACES)
+        entries += episodes(dice, names, now, ends, drawn.excluded)
         options.vms = read_options(words)
         weights = tuple((name, weight * (name not in drawn.excluded)) for name, weight in weights)
         weights = weights if any(weight for _, weight in weights) else (("cut", 1),)
@@ -124,7 +128,7 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         entry = _entry(dice, now, weights, names, conditions)
         longer = vms and entry.lasts is not None and dice.random() < LONGER
         entries.append(replace(entry, lasts=(entry.lasts or 0) * 5) if longer else entry)
-        now += dice.choice(PAUSES_MS)
+        now += dice.choice(PAUSES_MS) * pace
     return Plan(
         seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent
     )

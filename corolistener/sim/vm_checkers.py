@@ -12,12 +12,13 @@ from corolistener.core import keeping
 from corolistener.core.actions import FeedWatchdog, ResumeVm, StartVm, TicketedAction, Until
 from corolistener.core.ledger import Ledger, Placed, Rows, Version, same_chapter
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Chapter, Entries, Message
+from corolistener.core.messages import Chapter, Entries, Inventory, Message
 from corolistener.core.relocation import Placement, plan
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim.hypervisor import Interval, kind_of, name_of
 from corolistener.sim.machines import Machine
+from corolistener.sim.promises import Promises
 
 if TYPE_CHECKING:
     from corolistener.sim.vms import Estate
@@ -47,9 +48,12 @@ class VmChecker:
         self.top = Version()
         self.sure: dict[NodeId, int] = {}
         """Since when each node's ledger is open and stable: before that nothing can be said to be started by hand."""
+        self.vague: dict[tuple[VmName, NodeId], int] = {}
+        """When a node's row of a VM that executes twice last was none to act by: a change that is not stable yet."""
         self.looked_at = -1
+        self.promises = Promises(world)
 
-    def found(self, why: str) -> None:
+    def found(self, why: str | None) -> None:
         if self.wrong is None:
             self.wrong = why
 
@@ -91,8 +95,11 @@ class VmChecker:
         row = ledger.placements.get(name)
         if row is None and ledger.panic is not None:
             return self.world.heap.now
+        s = daemon.pump.core.state if daemon is not None else None
+        if s is not None and not keeping.firm(s, name, keeping.stable(s)):
+            self.vague[name, each.node] = self.world.heap.now
         others = () if row is not None and each.node not in row.holders else self.estate.executions.now[name].values()
-        return max(map(self._able_since, (each, *others)))
+        return max(self.vague.get((name, each.node), 0), *map(self._able_since, (each, *others)))
 
     def _able_since(self, each: Interval) -> int:
         """Since when the daemon of its node could have done something about it; now where it still cannot."""
@@ -145,6 +152,7 @@ class VmChecker:
         """An action is about to be given to a neighbour."""
         match action:
             case StartVm() | ResumeVm():
+                self.found(self.promises.broken(machine.id, action))
                 self._former_holders_stopped(machine.id, name_of(action), type(action).__name__)
                 self._placed_for_good(machine.id, name_of(action), type(action).__name__)
             case FeedWatchdog(until=Until(not_after=not_after)):
@@ -193,6 +201,8 @@ class VmChecker:
     def said(self, node: NodeId, message: Message) -> None:
         """A daemon says something to the group."""
         match message:
+            case Inventory():
+                self.promises.said(node, message)
             case Chapter():
                 self._opens(message)
             case Entries():

@@ -79,6 +79,24 @@ def _migrating(side: str) -> Predicate:
     return node_of
 
 
+def _half_gone(world: "World") -> NodeId | None:
+    """The node from which a VM's memory is on its way."""
+    if world.estate is not None:
+        for node, at in world.estate.nodes.items():
+            if any(job.arrives for jobs in at.hypervisor.jobs.values() for job in jobs):
+                return node
+    return None
+
+
+def _half_here(world: "World") -> NodeId | None:
+    """The node that has a part of a VM's memory."""
+    if world.estate is not None:
+        for node, at in world.estate.nodes.items():
+            if any(copy.arriving for copy in at.hypervisor.copies.values()):
+                return node
+    return None
+
+
 VM_CONDITIONS: dict[str, Predicate] = {
     "fence-in-flight": _fencing,
     "being-fenced": _fenced,
@@ -88,6 +106,8 @@ VM_CONDITIONS: dict[str, Predicate] = {
     "recording": _recording,
     "vm-leaving": _migrating("source"),
     "vm-arriving": _migrating("target"),
+    "vm-half-gone": _half_gone,
+    "vm-half-here": _half_here,
     "entries-on-the-wire": _on_the_wire(Entries),
     "chapter-on-the-wire": _on_the_wire(Chapter),
 }

@@ -1,6 +1,7 @@
 """Faults that concern VMs: of hypervisors, of fence agents, of the disk with the ledger; and what users and operators do.
 
-In a world without VMs they do nothing. VMs of drawn runs are named v1, v2 and so on, as many as `VMS_MOST`.
+In a world without VMs they do nothing. VMs of drawn runs are named v1, v2 and so on, as many as `VMS_MOST`; `its` is one of
+the node that is hit, and what is on its way from or to that node comes first.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from corolistener.sim.world import World
 
 VMS_MOST = 60
+ITS = "its"
+
+
+def _named(world: "World", node: NodeId, word: str) -> VmName:
+    """The VM that is meant; a name that nobody has where this node has none."""
+    if word != ITS or world.estate is None:
+        return VmName(word)
+    rows = sorted(world.estate.newest().on(node), key=lambda row: not row.to)
+    return rows[0].vm.name if rows else VmName(ITS)
 
 
 def _created(world: "World", node: NodeId, words: Sequence[str]) -> None:
@@ -27,34 +37,37 @@ def _created(world: "World", node: NodeId, words: Sequence[str]) -> None:
 
 def _user_starts(world: "World", node: NodeId, words: Sequence[str]) -> None:
     """On this node, wherever it belongs."""
-    name = VmName(words[0])
+    name = _named(world, node, words[0])
     if world.estate is not None and name in world.estate.users.vms:
         world.estate.start(name, node)
 
 
 def _user_starts_again(world: "World", node: NodeId, words: Sequence[str]) -> None:
     """Where it belongs, after having shut it down."""
-    name, estate = VmName(words[0]), world.estate
+    name, estate = _named(world, node, words[0]), world.estate
     row = estate.newest().placements.get(name) if estate is not None else None
     if estate is not None and row is not None and not estate.users.wanted.get(name, True):
         estate.start(name, row.node)
 
 
 def _user_stops(world: "World", node: NodeId, words: Sequence[str]) -> None:
-    if world.estate is not None and VmName(words[0]) in world.estate.users.vms:
-        world.estate.shut_down(VmName(words[0]))
+    name = _named(world, node, words[0])
+    if world.estate is not None and name in world.estate.users.vms:
+        world.estate.shut_down(name)
 
 
 def _user_suspends(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    name = _named(world, node, words[0])
     if world.estate is not None:
         for at in world.estate.nodes.values():
-            at.hypervisor.suspend_by_hand(VmName(words[0]))
+            at.hypervisor.suspend_by_hand(name)
 
 
 def _crashes(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    name = _named(world, node, words[0])
     if world.estate is not None:
         for at in world.estate.nodes.values():
-            at.hypervisor.end_by_hand(VmName(words[0]), by_user=False)
+            at.hypervisor.end_by_hand(name, by_user=False)
 
 
 def _hangs(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
@@ -133,20 +146,31 @@ def _all_power(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
 
 
 def _moves(world: "World", node: NodeId, words: Sequence[str]) -> None:
-    _order(world, node, MoveOrder(VmName(words[0]), _to(words[1]), words[2] == "live"))
+    _order(world, node, MoveOrder(_named(world, node, words[0]), _to(words[1]), words[2] == "live"))
 
 
 def _starts(world: "World", node: NodeId, words: Sequence[str]) -> None:
-    _order(world, node, StartOrder(VmName(words[0]), _to(words[1])))
+    _order(world, node, StartOrder(_named(world, node, words[0]), _to(words[1])))
 
 
 def _stops(world: "World", node: NodeId, words: Sequence[str]) -> None:
-    _order(world, node, StopOrder(VmName(words[0])))
+    _order(world, node, StopOrder(_named(world, node, words[0])))
 
 
 def _order(world: "World", node: NodeId, order: MoveOrder | StartOrder | StopOrder) -> None:
     if world.estate is not None and order.name in world.estate.users.vms:
         world.estate.order(node, order)
+
+
+def _fills(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    """An operator brings so many VMs to this node: it is back, say, and has none."""
+    estate = world.estate
+    if estate is None:
+        return
+    rows = [row for _, row in sorted(estate.newest().placements.items()) if node not in row.holders and row.on]
+    for row in rows[: int(words[0])]:
+        for at in sorted(world.daemons):
+            estate.order(at, MoveOrder(row.vm.name, node, live=True))
 
 
 def _drains(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
@@ -177,6 +201,8 @@ def _to(word: str) -> NodeId:
 
 
 def _vm_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
+    if dice.random() < 0.25:
+        return (ITS,)
     return (f"v{dice.randint(1, dice.choice((2, 4, 4, 8, 8, 12, VMS_MOST)))}",)
 
 
@@ -200,6 +226,7 @@ VM_FAULTS: dict[str, Fault] = {
     "agent": Fault(_agent, 2, LONG, lambda dice, nodes: (dice.choice(("fails", "hangs", "times-out")),)),
     "operator-confirms": Fault(_confirms, 3),
     "operator-moves": Fault(_moves, 10, (), _move_words),
+    "operator-fills": Fault(_fills, 2, (), lambda dice, nodes: (str(dice.randint(1, 4)),)),
     "operator-starts": Fault(_starts, 2, (), _move_words),
     "operator-stops": Fault(_stops, 1, (), _vm_words),
     "operator-excuses": Fault(_drains, 3, LONG, lambda dice, nodes: (dice.choice(("drain", "drain", "keep")),)),

@@ -229,11 +229,6 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
 }
 
 BY_STORY = {
-    "a farewell counts though a vm is on its way": "leaving/a-migration-has-not-begun",
-    "what has half arrived is resumed": "migration/crashes-while-it-moves",
-    "a second copy of a vm that moves is not noticed": "migration/second-copy-while-it-moves",
-    "who gave a vm up goes on trying": "crashes/start-fails-elsewhere",
-    "an old proof counts for a new incarnation": "fencing/an-old-proof-is-void",
     "evidence outlives a return": "fencing/an-old-farewell-is-void",
 }
 """What random runs seldom or never meet: it is told by a story, which is played otherwise than it is written."""
