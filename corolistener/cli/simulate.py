@@ -18,6 +18,7 @@ from corolistener.core.actions import Answer, TicketedAction
 from corolistener.core.notes import Note
 from corolistener.errors import ConfigError
 from corolistener.sim import seeds
+from corolistener.sim.heap import collect_seldom
 from corolistener.sim.script import Block, Teller, parse, shown
 from corolistener.sim.vm_faults import VMS_MOST
 from corolistener.sim.world import World
@@ -192,6 +193,7 @@ def _seed(seed: int, nodes: tuple[int, int], faults_ms: int, vms: int, teller: _
     plan = seeds.draw(seed, nodes, faults_ms, vms)
     for line in plan.head():
         teller.say(line)
+    collect_seldom()
     played = seeds.play(plan)
     _Seen(teller).show(played.world)
     if played.violation is not None:

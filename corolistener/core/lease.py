@@ -55,6 +55,8 @@ class Lease:
     in_flight: Instant | None = None
     returned: list[Sent] = field(default_factory=list)
     ends: Instant | None = None
+    stirred: bool = False
+    """Something was heard, or the votes are others, since it was last looked whether a heartbeat is confirmed."""
 
     def valid(self, now: Instant) -> bool:
         return self.ends is not None and now < self.ends
@@ -73,14 +75,19 @@ class Lease:
         if count == self.count and self.in_flight is not None:
             self.returned = [*self.returned[-3:], Sent(self.in_flight)]
             self.in_flight = None
+            self.stirred = True
 
     def heard(self, sender: NodeId) -> None:
         """Somebody else's heartbeat was delivered in this ring."""
         for sent in self.returned:
             sent.heard.add(sender)
+        self.stirred = True
 
     def confirm(self, now: Instant, me: NodeId, quorum: Quorum, lease_ms: int) -> None:
         """Extend the lease by the newest confirmed heartbeat; the ring must be known quorate."""
+        if not self.stirred:
+            return
+        self.stirred = False
         for index in range(len(self.returned) - 1, -1, -1):
             sent = self.returned[index]
             if quorum.holds({me, *sent.heard}):

@@ -92,6 +92,7 @@ def _in_reload(s: State, now: Instant) -> Watch | None:
 def votes_counted(s: State, event: VotesCounted) -> None:
     s.quorum.needed, s.quorum.device, s.quorum.expected = event.quorum, event.device, event.expected
     s.quorum.votes = dict(event.votes)
+    s.lease.stirred = True
     keeping.count(s)
     s.quorum.exclusive = not event.two_node and 2 * event.quorum > event.expected
 

@@ -47,7 +47,7 @@ class Shelf:
     unwritten: dict[Key, Definition] = field(default_factory=dict)
     untold: set[Key] = field(default_factory=set)
     on_its_way: set[Key] = field(default_factory=set)
-    writing: dict[Ticket, tuple[Definition, ...]] = field(default_factory=dict)
+    writing: dict[Ticket, dict[Key, Definition]] = field(default_factory=dict)
     reading: dict[Ticket, Key] = field(default_factory=dict)
     failed: dict[Key, tuple[Definition, Instant]] = field(default_factory=dict)
     alone: set[Key] = field(default_factory=set)
@@ -59,7 +59,7 @@ class Shelf:
     def expected(self, ticket: Ticket, outcome: Outcome) -> bool:
         """Texts that nobody waits to be told are on the disk."""
         written = self.writing.get(ticket)
-        return written is not None and outcome.result is Result.DONE and self.untold.isdisjoint(map(key_of, written))
+        return written is not None and outcome.result is Result.DONE and self.untold.isdisjoint(written)
 
     def recalled(self, event: Shelved) -> None:
         """What the disk has; it was told when it was new."""
@@ -91,17 +91,14 @@ class Shelf:
     def _keep(self, message: Definition, out: Out) -> None:
         key = message.name, message.definition
         self.missing.discard(key)
-        if key not in self.have and key not in self._coming():
+        if key not in self.have and not any(key in texts for texts in self.writing.values()):
             self.failed.pop(key, None)
             self.unwritten[key] = message
             self._work(out)
 
     def named(self, keys: Iterable[Key]) -> None:
         """Rows of the ledger name these; what is neither on the disk nor on its way there is to be asked for."""
-        self.missing |= set(keys) - self.have - self._coming() - self.unwritten.keys() - self.failed.keys()
-
-    def _coming(self) -> set[Key]:
-        return {key_of(each) for written in self.writing.values() for each in written}
+        self.missing |= set(keys).difference(self.have, self.unwritten, self.failed, *self.writing.values())
 
     def _work(self, out: Out) -> None:
         """Bring the next ones to the disk, first those that the others wait for."""
@@ -109,9 +106,9 @@ class Shelf:
             return
         keys = sorted(self.unwritten, key=lambda key: (key in self.alone, key not in self.untold))
         many = keys[:1] if keys[0] in self.alone else [key for key in keys[:WRITE_MOST] if key not in self.alone]
-        ticket, texts = out.ticket(), tuple(self.unwritten.pop(key) for key in many)
+        ticket, texts = out.ticket(), {key: self.unwritten.pop(key) for key in many}
         self.writing[ticket] = texts
-        out.do(KeepDefinitions(ticket, texts))
+        out.do(KeepDefinitions(ticket, tuple(texts.values())))
 
     def lacking(self, message: Lacking, me: NodeId) -> None:
         """Somebody asks: what this node has is told to all."""
@@ -122,10 +119,10 @@ class Shelf:
         """A write or a read has ended; False where it was none of these."""
         if (written := self.writing.pop(ticket, None)) is not None:
             if outcome.result is Result.DONE:
-                self.have.update(map(key_of, written))
-                self.alone.difference_update(map(key_of, written))
+                self.have.update(written)
+                self.alone.difference_update(written)
             else:
-                self._not_written(written, outcome, Instant(now + retry_ms), out)
+                self._not_written(tuple(written.values()), outcome, Instant(now + retry_ms), out)
             self._work(out)
             return True
         if (found := self.reading.pop(ticket, None)) is not None:

@@ -84,4 +84,4 @@ def _hit(dice: Random, nodes: list[NodeId], at: int, name: str, target: str, las
     return Entry(at, name, target, fault.words(dice, nodes), lasts)
 
 
-EPISODES: tuple[Episode, ...] = (_comes_and_goes, _again_and_again, _on_the_way, _on_the_way)
+EPISODES: tuple[Episode, ...] = (_comes_and_goes, _comes_and_goes, _again_and_again, _on_the_way, _on_the_way)

@@ -265,7 +265,7 @@ class World:
         self.offset = {node: 1_000_000 * node for node in self.machines}
         self.told: list[tuple[int, NodeId, Note | Answer | TicketedAction | str]] = []
         self.checker = checkers.Checker(self)
-        self.looked = (-1, 0)
+        self.looked = -PULSE_MS
         self.moments: list[Moment] = []
         self.sent: dict[type[Message], tuple[int, NodeId]] = {}
         """When the newest message of each kind was said, and by whom: it reaches nobody in that same millisecond."""
@@ -303,13 +303,12 @@ class World:
     def changed(self, pulse: bool = False) -> None:
         """Something has happened: the checkers look, and what waits for a state of affairs may have its moment.
 
-        `pulse`: it was a heartbeat or the like, without news. A large world is looked at once in a millisecond, and whenever
-        something was said or done, for each look costs as much as there are nodes.
+        `pulse`: it was a heartbeat or the like, without news. After these, and in a large world after anything, it is enough to
+        look now and then, for each look costs as much as there are nodes: what is said and done is looked at all the same.
         """
-        now, looked = (self.heap.now, len(self.told)), self.looked
-        seen = now[0] < looked[0] + PULSE_MS if pulse else len(self.machines) > ALWAYS_LOOKED_AT and now == looked
-        if not seen:
-            self.looked = now
+        seldom = pulse or len(self.machines) > ALWAYS_LOOKED_AT
+        if not seldom or self.heap.now >= self.looked + PULSE_MS:
+            self.looked = self.heap.now
             self.checker.look()
         for moment in list(self.moments):
             if (node := moment.predicate(self)) is not None:

@@ -9,6 +9,7 @@ from bench.figures import Figure
 from corolistener.core.capacity import Vm
 from corolistener.ids import NodeId, VmName
 from corolistener.sim import cluster
+from corolistener.sim.heap import collect_seldom
 from corolistener.sim.vms import GIB, STORAGE, VmOptions
 from corolistener.sim.world import Options, World
 
@@ -44,6 +45,7 @@ def played(made: World, until: int = UNTIL_MS) -> tuple[float, int, int]:
 
 def figure(rounds: int) -> Figure:
     """The figure; its note says what came of the VMs."""
+    collect_seldom()
     took, note = [], ""
     for _ in range(rounds):
         ms, placed, running = played(world())
