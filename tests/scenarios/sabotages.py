@@ -14,17 +14,17 @@ from typing import Any
 from corolistener.core import care, copies, fencing, keeping, leaving, mastership, moves, recovery, watchdog
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
-from corolistener.core.config import ProofKind, Timing
+from corolistener.core.config import Config, ProofKind, Timing
 from corolistener.core.copies import Aim, Copies, Copy, Deed
 from corolistener.core.events import Outcome
 from corolistener.core.fencing import Fencing
 from corolistener.core.lease import Lease
 from corolistener.core.ledger import Known, Ledger, Placed, Proven, Rows
+from corolistener.core.machine import Core
 from corolistener.core.messages import Report, VmState
 from corolistener.core.state import State
 from corolistener.engine import pump
 from corolistener.ids import Instant, NodeId, VmName
-from corolistener.sim import script
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
@@ -164,7 +164,14 @@ def _half_resumed(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Pla
     return _left(s, row, lost, now)
 
 
-_left = moves._left
+_left, _configured = moves._left, Core._configured
+
+
+def _unsaid(core: Core, config: Config) -> None:
+    """What settings change is not announced anew."""
+    restate = core.state.restate
+    _configured(core, config)
+    core.state.restate = restate
 
 
 SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
@@ -222,16 +229,12 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
         (Ledger, "proven", lambda self, node: self.proofs.get(node)),
     ],
     "evidence outlives a return": [(Fencing, "returned", lambda self, node: self.gone.pop(node, None))],
+    "other settings are not told": [(Core, "_configured", _unsaid)],
     "deadlines are accepted where quorum excludes nobody": [
         (recovery, "proof", _both_sides),
         (keeping, "majority", _half_is_enough),
     ],
 }
-
-BY_STORY = {
-    "evidence outlives a return": "fencing/an-old-farewell-is-void",
-}
-"""What random runs seldom or never meet: it is told by a story, which is played otherwise than it is written."""
 
 
 @contextmanager
@@ -254,18 +257,6 @@ def told_by_seed(name: str, seed: int) -> str | None:
         return play(draw(seed, NODES, FAULTS_MS, VMS)).violation
 
 
-def told_by_story(name: str) -> str | None:
-    """What the story says of the sabotage: a checker's word, or the first line that differs; None where none does."""
-    text = (HERE / f"{BY_STORY[name]}.txt").read_text()
-    with broken(name):
-        try:
-            now = script.told(script.parse(text)).splitlines()
-        except AssertionError as error:
-            return str(error).splitlines()[0]
-    lacks = [f"lacks {line}" for line in text.splitlines() if line not in now]
-    return next(iter([*lacks, *(f"adds {line}" for line in now if line not in text.splitlines())]), None)
-
-
 def search(name: str, most: int = SEEDS_MOST) -> tuple[int, str] | None:
     """The first seed, from 0 on, that tells, and what it says."""
     for seed in range(most):
@@ -275,7 +266,7 @@ def search(name: str, most: int = SEEDS_MOST) -> tuple[int, str] | None:
 
 
 def recorded() -> dict[str, str]:
-    """By sabotage what the table says tells of it: `seed 12` or `story relocation/node-dies`."""
+    """By sabotage what the table says tells of it: `seed 12`."""
     rows = [line.split("|")[1:-1] for line in TABLE.read_text().splitlines() if line.startswith("| ")]
     return {row[0].strip(): row[1].strip() for row in rows[1:]}
 
@@ -290,10 +281,6 @@ def drawn(names: list[str]) -> Iterator[str]:
     for name in SABOTAGES:
         if name not in names:
             yield old[name]
-        elif name in BY_STORY:
-            said = told_by_story(name)
-            assert said is not None, f"{name} is not told by its story"
-            yield f"| {name} | story {BY_STORY[name]} | | {said[:110]} |"
         else:
             found = search(name)
             assert found is not None, f"{name} is not told by {SEEDS_MOST} seeds"
