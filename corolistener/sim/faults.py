@@ -103,6 +103,17 @@ def _cut(world: World, node: NodeId, words: Sequence[str]) -> Undo:
     return lambda: world.totem.cut([])
 
 
+def _deaf(world: World, node: NodeId, words: Sequence[str]) -> Undo:
+    """This node and those named do not hear each other; or, `ring`, each hears its neighbours only."""
+    nodes = sorted(world.machines)
+    if words == ("ring",):
+        pairs = [(a, b) for i, a in enumerate(nodes) for j, b in enumerate(nodes) if 1 < j - i < len(nodes) - 1]
+    else:
+        pairs = [(node, NodeId(int(word.removeprefix("n")))) for word in words]
+    world.totem.hush(pair for pair in pairs if pair[0] != pair[1])
+    return lambda: world.totem.hush([])
+
+
 def _kill_daemon(world: World, node: NodeId, words: Sequence[str]) -> Undo:
     world.daemon_ends(node, Departure.PROCDOWN)
     return lambda: world.start_daemon(node)
@@ -240,6 +251,12 @@ def _corosync_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
     return (*(("killed",) if dice.random() < 0.4 else ()), *_pull_words(dice, nodes))
 
 
+def _deaf_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
+    if dice.random() < 0.25:
+        return ("ring",)
+    return tuple(f"n{node}" for node in sorted(dice.sample(nodes, dice.choice((1, 1, 2)))))
+
+
 def _cut_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
     """Half of all cuts isolate one node."""
     return tuple(f"n{node}" for node in sorted(dice.sample(nodes, dice.choice((0, dice.randint(0, len(nodes) - 1))))))
@@ -250,6 +267,7 @@ LONG = (2000, 4000, 9000, 20_000)
 FAULTS: dict[str, Fault] = {
     "power-off": Fault(_power, 5, (50, 1000, 3000, 6000, 12_000, 30_000), _pull_words),
     "cut": Fault(_cut, 5, (20, 300, 1500, 4000, 6000, 9000, 20_000), _cut_words),
+    "deaf": Fault(_deaf, 2, (300, 4000, 9000, 20_000), _deaf_words),
     "daemon-killed": Fault(_kill_daemon, 3, (100, 1000, 4000, 8000, 15_000)),
     "daemon-crashes": Fault(_crash_daemon, 3, (300, 2000, 7000), lambda dice, nodes: (str(dice.randint(0, 12)),)),
     "daemon-stopped": Fault(_stop_daemon, 2, (3000, 9000)),

@@ -236,6 +236,13 @@ class Teller(VmVerbs):
     def do_heal(self) -> None:
         self.w.totem.cut([])
 
+    def do_deaf(self, name: str, *others: str) -> None:
+        """This node and these do not hear each other, though all others hear both."""
+        self.w.totem.hush((self._node(name), other) for other in self._nodes(others))
+
+    def do_hear(self) -> None:
+        self.w.totem.hush([])
+
     def do_freeze(self, name: str) -> None:
         self.w.freeze(self._node(name), True)
 

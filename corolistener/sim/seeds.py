@@ -180,6 +180,7 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
     """All that is broken is mended, everything is started but what is absent for good, and no fault waits any more."""
     world.moments.clear()
     world.totem.cut([])
+    world.totem.hush([])
     for node, machine in world.machines.items():
         machine.disk.full = machine.reload_refused = False
         machine.hung.clear()

@@ -33,6 +33,7 @@ from corolistener.wire import ring as wire
 LOSS_MS = (3630, 2200, 4200)
 MERGE_MS = (150, 50, 600)
 LEAVE_MS = (60, 40, 90)
+STIR_MS = (3000, 500, 7000)
 LAG_MS = (1, 1, 3)
 QUORUM_LAG_MS = (1, 0, 40)
 UNSENT_MOST = 40
@@ -105,12 +106,15 @@ class Corosync:
 
 
 class Totem:
-    """All of them, and the network between. `parts` says in which part of a cut network each node is."""
+    """All of them, and the network between. `parts` says in which part of a cut network each node is, `deaf` which two of one
+    part do not hear each other, in one direction or both: they are never in one ring, and whoever hears both disturbs it."""
 
     def __init__(self, heap: Heap, chance: Chance, tell: Tell, refused: Callable[[NodeId], None]) -> None:
         self.heap, self.chance, self.tell, self.refused = heap, chance, tell, refused
         self.nodes: dict[NodeId, Corosync] = {}
         self.parts: dict[NodeId, int] = {}
+        self.deaf: set[frozenset[NodeId]] = set()
+        self._restless = 0
         self.sequence: dict[NodeId, int] = {}
         self.clean: set[NodeId] = set()
         self.quorum_first = False
@@ -143,6 +147,23 @@ class Totem:
         self.parts = {node: number for number, part in enumerate(parts, 1) for node in part}
         self.reconsider()
 
+    def hush(self, pairs: Iterable[tuple[NodeId, NodeId]]) -> None:
+        """These two and two cannot be in one ring any more, and rings that others form do not last; without any all is well."""
+        self.deaf = {frozenset(pair) for pair in pairs}
+        self._restless += 1
+        self._stir(self._restless)
+
+    def _stir(self, turn: int) -> None:
+        """Now it is these who find together, now those."""
+        if turn == self._restless:
+            self.reconsider()
+            if self.deaf:
+                self._restless = turn + 1
+                self.heap.after(self.chance.vary(*STIR_MS), lambda: self._stir(turn + 1))
+
+    def hears(self, node: NodeId, other: NodeId) -> bool:
+        return self.parts.get(node, 0) == self.parts.get(other, 0) and frozenset((node, other)) not in self.deaf
+
     def reconsider(self) -> None:
         """Something has changed: rings break, and others form in their time."""
         components = self._components()
@@ -165,11 +186,18 @@ class Totem:
         return node in self.nodes and self.nodes[node].ring is ring
 
     def _components(self) -> list[frozenset[NodeId]]:
-        found: dict[int, set[NodeId]] = {}
-        for node, corosync in sorted(self.nodes.items()):
-            if not corosync.frozen:
-                found.setdefault(self.parts.get(node, 0), set()).add(node)
-        return [frozenset(component) for component in found.values()]
+        """Who can be in one ring: all of each hear each other. Where that is not one way only, another one's turn comes."""
+        awake = sorted(node for node, corosync in self.nodes.items() if not corosync.frozen)
+        first = self._restless % len(awake) if self.deaf and awake else 0
+        found: list[set[NodeId]] = []
+        for node in awake[first:] + awake[:first]:
+            for component in found:
+                if all(self.hears(node, other) for other in component):
+                    component.add(node)
+                    break
+            else:
+                found.append({node})
+        return [frozenset(component) for component in found]
 
     def _break(self, ring: Ring, of: dict[NodeId, frozenset[NodeId]]) -> None:
         """Each side gets some of what is on its way, all of a side the same."""

@@ -117,7 +117,7 @@ class Estate:
         if other not in self.nodes:
             return None
         there = world.machines[other].powered and self.nodes[other].hypervisor.answers
-        joined = world.totem.parts.get(node, 0) == world.totem.parts.get(other, 0)
+        joined = world.totem.hears(node, other)
         return self.nodes[other].hypervisor if anyway or (there and joined) else None
 
     def _reset(self, node: NodeId, why: str) -> None:

@@ -362,8 +362,7 @@ class World:
 
     def _pull(self, machine: Machine) -> None:
         """`corolistener config pull`: the newest file of any daemon that answers."""
-        part = self.totem.parts.get(machine.id, 0)
-        there = [n for n, daemon in self.daemons.items() if daemon.responsive and self.totem.parts.get(n, 0) == part]
+        there = [n for n, daemon in self.daemons.items() if daemon.responsive and self.totem.hears(machine.id, n)]
         for other in sorted(there):
             cluster, text = self.machines[other].disk.load()
             if cluster.id.version > machine.disk.load()[0].id.version and not machine.disk.full:
