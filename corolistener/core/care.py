@@ -55,11 +55,14 @@ def announced(s: State) -> Known:
     return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, 0 if s.unarming else s.watchdog_ms)
 
 
+def known(s: State, upto: int) -> bool:
+    """The line's stable ledger knows this incarnation and what it announced."""
+    return upto >= 0 and s.group.settled and s.me in s.group.peers and s.keeping.ledger.known.get(s.me) == announced(s)
+
+
 def admitted(s: State, upto: int) -> bool:
-    """The line's stable ledger knows this incarnation and what it announced, and nothing is to be reconciled."""
-    peer = s.group.peers.get(s.me)
-    known = s.keeping.ledger.known.get(s.me)
-    return upto >= 0 and s.group.settled and peer is not None and not peer.disallowed and known == announced(s)
+    """That, and nothing is to be reconciled."""
+    return known(s, upto) and not s.group.peers[s.me].disallowed
 
 
 def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -> None:
@@ -97,20 +100,20 @@ def tend(s: State, now: Instant) -> None:
     if not s.config.care.hypervisor or s.mode in (Mode.LEFT, Mode.BROKEN) or waiting(s, now):
         return
     may_run, upto = licensed(s, now), stable(s)
-    known = admitted(s, upto)
+    ready = admitted(s, upto)
     copies.since = None if may_run else copies.since if copies.since is not None else now
     if not may_run:
         copies.held = True
-    elif known:
+    elif ready:
         copies.held = False
     here = (s.group.line, s.group.settled, s.mode, stopping(s, now), len(s.shelf.have), abandoned(s, now))
-    rows = (s.keeping.concerned, min(upto, copies.upto), s.keeping.ledger.panic is None, known)
+    rows = (s.keeping.concerned, min(upto, copies.upto), s.keeping.ledger.panic is None, ready)
     others = (s.news, upto, s.keeping.version) if copies.waiting else ()
     stamp = (may_run, copies.held, copies.turn, here, rows, others)
     if stamp == copies.looked and all(now < at for at in _due(copies)):
         return
     copies.looked = stamp
-    _tend(s, may_run, upto, known and not copies.held, now)
+    _tend(s, may_run, upto, ready and not copies.held, now)
 
 
 def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None:

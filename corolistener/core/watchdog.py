@@ -1,7 +1,7 @@
 """When this node's watchdog is fed, when it starves, and when it may be stopped. Rules: safety.md, "Lease, grace, watchdog"."""
 
 from corolistener.core.actions import DisarmWatchdog, FeedWatchdog, Until
-from corolistener.core.care import admitted, licensed
+from corolistener.core.care import known, licensed
 from corolistener.core.keeping import stable
 from corolistener.core.moves import incoming
 from corolistener.core.notes import NoteCode
@@ -35,13 +35,14 @@ def disarm(s: State) -> bool:
     """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do.
 
     It stays armed where a VM may still be on its way here: that farewell is no proof (recovery.farewell), and what comes would
-    run with nobody to look after it.
+    run with nobody to look after it. Who is disallowed leaves as well: it would not be admitted before it has destroyed what is
+    outdated, and who leaves does that no more.
     """
     if not s.watchdog_ms or s.disarming or (s.keeping.open and incoming(s, s.me)):
         return True
     if not s.unarming:
         s.unarming = s.restate = True
-    elif admitted(s, stable(s)):
+    elif known(s, stable(s)):
         s.disarming = True
         s.out.do(DisarmWatchdog(s.out.ticket()))
         return True

@@ -51,6 +51,7 @@ class LeaseChecker:
                 self.without.pop(node, None)
 
     def _counted(self, node: NodeId, there: list[State]) -> int:
-        """The shortest lease that a member knows that node to have; where none knows of it, all have the same settings."""
-        known = [s.keeping.ledger.known[node].lease_ms for s in there if node in s.keeping.ledger.known]
-        return min(known, default=self.world.options.timing.lease_ms)
+        """The lease that the newest ledger of these gives that node; where it knows of none, all have the same settings."""
+        newest = max((s.keeping for s in there), key=lambda keeping: keeping.version, default=None)
+        known = newest.ledger.known.get(node) if newest is not None else None
+        return known.lease_ms if known is not None else self.world.options.timing.lease_ms
