@@ -40,6 +40,8 @@ class Storing:
     writing: ConfigId | None = None
     install: Ticket | None = None
     withdraw: Ticket | None = None
+    back: tuple[ConfigId, ConfigId] | None = None
+    """What is being taken back, and the file before it."""
     serve: Ticket | None = None
     serving: ConfigId | None = None
     alone: Ticket | None = None
@@ -108,8 +110,11 @@ class Storing:
     def withdrawn(self, config: ConfigId, base: ConfigId, out: Out) -> None:
         """Take back what was stored of an offer, also where it is just being stored: the lane keeps the order."""
         if self.withdraw is None and (self.file == config or self.writing == config):
-            self.withdraw = out.ticket()
-            out.do(WithdrawConfig(self.withdraw, config, base))
+            self._take_back(config, base, out)
+
+    def _take_back(self, config: ConfigId, base: ConfigId, out: Out) -> None:
+        self.withdraw, self.back = out.ticket(), (config, base)
+        out.do(WithdrawConfig(self.withdraw, config, base))
 
     def roll_back_alone(self, base: ConfigId, members: tuple[NodeId, ...], out: Out) -> None:
         """Quorum went with an administrator's change: no master can put it right, so every node does, with equal bytes."""
@@ -134,11 +139,16 @@ class Storing:
             else:
                 self.serving = None
         elif ticket == self.install:
-            self.install = self.writing = None
+            config, self.install, self.writing = self.writing, None, None
             self._installed(outcome, done, now, timing, out)
+            if outcome.result is Result.TIMED_OUT and self.withdraw is None and config is not None:
+                # It may be on the disk all the same, now or soon. What is there once it was taken back is known again.
+                self._take_back(config, self.file, out)
         elif ticket == self.withdraw:
             self.withdraw = None
             self._take_over(outcome)
+            if outcome.result is Result.TIMED_OUT and self.back is not None:
+                self._take_back(*self.back, out)
         elif ticket == self.alone:
             self.alone = None
             self._prepared_alone(outcome, done, out)

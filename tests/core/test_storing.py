@@ -94,6 +94,30 @@ def test_nothing_is_told_of_a_file_while_the_disk_is_written() -> None:
     assert node.storing.file == FILES[1].id
 
 
+LATE = Outcome(Result.TIMED_OUT, "no end within 30000 ms")
+
+
+def test_a_writing_that_does_not_end_is_taken_back_until_it_is_known_what_is_there() -> None:
+    """It may have worked all the same: what is on the disk is neither believed nor told meanwhile."""
+    node = Node()
+    node.aim(2)
+    (install,) = node.text(2)
+    assert isinstance(install, InstallConfig)
+    found = node.finish(install.ticket, LATE)
+    for _ in range(2):
+        withdraw = found[-1]
+        assert isinstance(withdraw, WithdrawConfig)
+        assert (withdraw.config, withdraw.previous) == (FILES[2].id, FILES[1].id)
+        assert node.storing.busy
+        assert node.storing.tell() is None
+        found = node.finish(withdraw.ticket, LATE)
+    withdraw = found[-1]
+    assert isinstance(withdraw, WithdrawConfig)
+    assert node.finish(withdraw.ticket, done(1)) == []
+    assert not node.storing.busy
+    assert node.storing.file == FILES[1].id
+
+
 def test_withdrawing_what_is_not_here_does_nothing() -> None:
     node = Node()
     node.storing.withdrawn(FILES[2].id, FILES[1].id, node.out)
