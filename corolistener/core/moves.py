@@ -83,12 +83,28 @@ def _ended(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | N
     # A migration that is under way may still come to its end over there, whatever is proven of that node's daemon.
     if not here.stuck and (row.live or row.to not in lost):
         return None
+    if (asked := _asked(s, row, lost, now)) is not row:
+        return asked
     why = here.stuck or f"node {row.to} is lost"
     s.out.note(NoteCode.VM_NOT_MOVED, vm=row.vm.name, node=row.node, to=row.to, why=why)
     s.desk.again[row.vm.name] = Instant(now + AGAIN_MS)
     # A copy that is suspended now may have been running over there meanwhile: its memory is not trusted.
     anew = row.generation if here.state is VmState.RUNNING else row.generation + 1
-    return replace(row, to=NodeId(0), live=True, generation=anew)
+    return replace(row, to=NodeId(0), live=True, tried=(), generation=anew)
+
+
+def _asked(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
+    """The row, where it is sure that nothing has come to the node that it goes to; else what comes first, if anything does.
+
+    What a migration brings there is the other side's doing: that node may have said that it has nothing before it came, and
+    have stood still since. So the row is changed, which both answer, and its hypervisor's news have their time.
+    """
+    if not row.live or row.to in lost:
+        return row
+    if row.tried != (row.to,):
+        s.desk.limbo.pop(row.vm.name, None)
+        return replace(row, tried=(row.to,))
+    return row if _waited(s, row, now) else None
 
 
 def _left(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
@@ -98,12 +114,14 @@ def _left(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | No
     anew. What is nowhere may be there already, and the news late.
     """
     there, off = report_of(s, row.vm.name, row.to), _shut_down(s, row)
-    over, anew = replace(row, node=row.to, to=NodeId(0), live=True), row.generation + 1
+    over, anew = replace(row, node=row.to, to=NodeId(0), live=True, tried=()), row.generation + 1
     if free(s, row, row.to, lost):
+        if (asked := _asked(s, row, lost, now)) is not row:
+            return asked
         if off or row.node in lost:
-            return replace(row, to=NodeId(0), live=True, on=not off)
+            return replace(row, to=NodeId(0), live=True, tried=(), on=not off)
         if row.to in lost:
-            return replace(row, to=NodeId(0), live=True, generation=anew)
+            return replace(row, to=NodeId(0), live=True, tried=(), generation=anew)
         return _told(s, replace(over, generation=anew)) if not row.live or _waited(s, row, now) else None
     if there is None or there.state is None:
         return None

@@ -334,6 +334,7 @@ def deadline(s: State) -> list[Instant]:
     at = [each.retry_at for each in s.fencing.attempts.values() if each.ticket is None and each.done_at is None]
     at += [Instant(each.done_at + s.config.timing.agent_ms) for each in s.fencing.attempts.values() if each.done_at is not None]
     at += s.fencing.spared.values()
+    at += moves.due(s) if s.acting else []
     for node, since in s.fencing.gone.items():
         known = s.keeping.ledger.known.get(node)
         if known is None or s.keeping.ledger.proven(node) is not None:

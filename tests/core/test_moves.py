@@ -51,6 +51,7 @@ def outcome(s: State, lost: set[NodeId] | None = None, now: Instant = NOW) -> Pl
 
 
 LATE = Instant(NOW + moves.LIMBO_MS)
+ASKED = replace(ROW, tried=(TARGET,))
 THERE, THERE_ANEW = replace(ROW, node=TARGET, to=NodeId(0)), replace(ROW, node=TARGET, to=NodeId(0), generation=5)
 BACK, BACK_ANEW = replace(ROW, to=NodeId(0)), replace(ROW, to=NodeId(0), generation=5)
 
@@ -62,25 +63,38 @@ BACK, BACK_ANEW = replace(ROW, to=NodeId(0)), replace(ROW, to=NodeId(0), generat
         (has(), has(copy(SUSPENDED)), set(), None, THERE_ANEW),
         (has(), has(copy(None)), set(), None, None),
         (has(), has(), set(), None, THERE_ANEW),
-        (has(ended=(A.name,)), has(), set(), replace(BACK, on=False), replace(BACK, on=False)),
+        (has(ended=(A.name,)), has(), set(), None, replace(BACK, on=False)),
         (has(ended=(A.name,)), has(copy(SUSPENDED)), set(), None, replace(THERE_ANEW, on=False)),
         (has(copy(RUNNING)), has(copy(SUSPENDED)), set(), None, None),
         (has(copy(RUNNING)), has(), set(), None, None),
         (has(copy(RUNNING)), has(), {TARGET}, None, None),
-        (has(copy(RUNNING, stuck="refused")), has(), set(), BACK, BACK),
+        (has(copy(RUNNING, stuck="refused")), has(), set(), None, BACK),
         (has(copy(RUNNING, stuck="refused")), has(copy(SUSPENDED)), set(), None, None),
-        (has(copy(SUSPENDED, stuck="it is suspended")), has(), set(), BACK_ANEW, BACK_ANEW),
+        (has(copy(SUSPENDED, stuck="it is suspended")), has(), set(), None, BACK_ANEW),
         (has(copy(None, stuck="refused")), has(), set(), None, None),
         (has(), has(), {TARGET}, BACK_ANEW, BACK_ANEW),
-        (has(), has(), {SOURCE}, BACK, BACK),
+        (has(), has(), {SOURCE}, None, BACK),
         (has(), has(copy(RUNNING)), {SOURCE}, THERE, THERE),
         (has(), has(copy(SUSPENDED)), {SOURCE}, THERE_ANEW, THERE_ANEW),
     ],
 )
 def test_a_live_move(source: Inventory, target: Inventory, lost: set[NodeId], soon: Placed | None, late: Placed | None) -> None:
-    s = line(ROW, source=source, target=target)
+    s = line(ASKED, source=source, target=target)
     assert outcome(s, lost) == soon
     assert outcome(s, lost, LATE) == late
+
+
+@pytest.mark.parametrize(
+    ("source", "lost"),
+    [(has(), set()), (has(), {SOURCE}), (has(copy(RUNNING, stuck="refused")), set()), (has(copy(SUSPENDED, stuck="x")), set())],
+)
+def test_that_nothing_came_is_believed_only_when_it_is_said_after_the_end(source: Inventory, lost: set[NodeId]) -> None:
+    """What a migration brought was the other side's doing: that there is none may have been said before it came."""
+    s = line(ROW, source=source)
+    s.desk.limbo[A.name] = Instant(0)
+    assert outcome(s, lost, LATE) == ASKED
+    assert A.name not in s.desk.limbo, "and from then on its hypervisor's news have their time"
+    assert outcome(line(ASKED, source=source, target=has(at=replace(VERSION, index=0))), lost, LATE) is None
 
 
 @pytest.mark.parametrize(
@@ -146,10 +160,10 @@ def test_a_vm_may_be_on_its_way_to_the_target_alone() -> None:
 
 
 def test_waiting_begins_anew_with_every_move() -> None:
-    s = line(ROW)
+    s = line(ASKED)
     assert outcome(s) is None
     s.keeping.ledger.take(Rows(placed=(replace(ROW, to=NodeId(0)),)))
     assert moves.ended(s, set(), LATE) == {}
-    s.keeping.ledger.take(Rows(placed=(ROW,)))
+    s.keeping.ledger.take(Rows(placed=(ASKED,)))
     assert outcome(s, now=LATE) is None
     assert moves.due(s) == [Instant(LATE + moves.LIMBO_MS)]
