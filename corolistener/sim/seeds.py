@@ -184,6 +184,8 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
     for node, machine in world.machines.items():
         machine.disk.full = machine.reload_refused = False
         machine.hung.clear()
+        if world.estate is not None:
+            world.estate.go_on(node)  # before anybody looks: from now on it can do what it could not
         if not machine.device:
             machine.device = True
             world.observe(node, DeviceCame())
