@@ -89,8 +89,8 @@ def reported(s: State, sender: NodeId, said: Inventory) -> None:
     peer, waiting = s.group.peers.get(sender), s.copies.waiting
     if not waiting or peer is None:
         return
-    known = peer.inventory.by_name
-    if sender == s.me or s.keeping.ledger.ordered or any(name in known or name in said.by_name for name in waiting):
+    had, has = peer.inventory.by_name, said.by_name
+    if sender == s.me or s.keeping.ledger.ordered or any(name in had or name in has for name in waiting):
         s.copies.turn += 1
 
 
@@ -159,8 +159,8 @@ def _abandoned_at(s: State) -> Instant | None:
     """They count a lease more, from a change that was not before the last heartbeat by which this node was confirmed."""
     if s.copies.since is None or not s.leased or not s.quorum.exclusive:
         return None
-    known = replace(announced(s), lease_ms=0)
-    waits = [deadline_ms(kind, known, s.config.timing) for kind in s.config.care.proofs]
+    since = replace(announced(s), lease_ms=0)
+    waits = [deadline_ms(kind, since, s.config.timing) for kind in s.config.care.proofs]
     least = min((each for each in waits if each is not None), default=None)
     return Instant(s.copies.since + least) if least is not None else None
 

@@ -181,7 +181,8 @@ def _write(s: State, now: Instant) -> None:
         return
     ticket = s.out.ticket()
     keeping.writing = ticket, keeping.version
-    s.out.do(Record(ticket, keeping.version, keeping.all_written(), keeping.whole))
+    s.out.do(Record(ticket, keeping.version, Rows.together(keeping.unwritten), keeping.whole))
+    keeping.nothing_unwritten()
     keeping.whole = False
 
 
@@ -196,7 +197,7 @@ def written(s: State, ticket: Ticket, outcome: Outcome, now: Instant, timing: Ti
         s.lease.next_at = min(s.lease.next_at, now)  # others wait for this word
         return True
     keeping.failures += 1
-    keeping.all_written()
+    keeping.nothing_unwritten()
     keeping.to_write(keeping.ledger.rows())
     keeping.whole = True
     keeping.retry_at = Instant(now + min(timing.retry_most_ms, timing.retry_first_ms * 2 ** min(keeping.failures - 1, 16)))

@@ -44,7 +44,8 @@ class Placed:
 
     `to`: it goes there, `live` or by being shut down here first, and counts as on both nodes until that has ended; NOBODY
     otherwise. `on` False: its user has shut it down, so it is not owed. `frozen`: why nothing is decided about it; ''
-    otherwise. `tried`: the nodes that could not keep it running since somebody last asked for it.
+    otherwise. `tried`: the nodes that could not keep it running since somebody last asked for it. `asked`: the node that it
+    goes to is to say once more whether anything of it has come there (core/moves).
     """
 
     vm: Vm
@@ -55,6 +56,7 @@ class Placed:
     frozen: str = ""
     live: bool = True
     tried: tuple[NodeId, ...] = ()
+    asked: bool = False
 
     @property
     def holders(self) -> tuple[NodeId, ...]:
@@ -305,7 +307,7 @@ class Keeping:
         """Rows came into force: they are in the ledger, and to be written."""
         if whole:
             self.ledger = Ledger()
-            self.all_written()
+            self.nothing_unwritten()
         self.ledger.take(rows)
         self.unshelved.update(each.vm.name for each in rows.placed)
         self.whole = self.whole or whole
@@ -315,8 +317,6 @@ class Keeping:
         self.unwritten.append(rows)
         self.naming.update((each.vm.name, each.vm.definition) for each in rows.placed)
 
-    def all_written(self) -> Rows:
-        """Nothing is to be written any more; what was, in one piece."""
-        rows, self.unwritten = Rows.together(self.unwritten), []
+    def nothing_unwritten(self) -> None:
+        self.unwritten = []
         self.naming.clear()
-        return rows

@@ -90,7 +90,7 @@ def _ended(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | N
     s.desk.again[row.vm.name] = Instant(now + AGAIN_MS)
     # A copy that is suspended now may have been running over there meanwhile: its memory is not trusted.
     anew = row.generation if here.state is VmState.RUNNING else row.generation + 1
-    return replace(row, to=NodeId(0), live=True, tried=(), generation=anew)
+    return replace(row, to=NodeId(0), live=True, asked=False, generation=anew)
 
 
 def _asked(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | None:
@@ -101,9 +101,9 @@ def _asked(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | N
     """
     if not row.live or row.to in lost:
         return row
-    if row.tried != (row.to,):
+    if not row.asked:
         s.desk.limbo.pop(row.vm.name, None)
-        return replace(row, tried=(row.to,))
+        return replace(row, asked=True)
     return row if _waited(s, row, now) else None
 
 
@@ -114,14 +114,14 @@ def _left(s: State, row: Placed, lost: set[NodeId], now: Instant) -> Placed | No
     anew. What is nowhere may be there already, and the news late.
     """
     there, off = report_of(s, row.vm.name, row.to), _shut_down(s, row)
-    over, anew = replace(row, node=row.to, to=NodeId(0), live=True, tried=()), row.generation + 1
+    over, anew = replace(row, node=row.to, to=NodeId(0), live=True, asked=False), row.generation + 1
     if free(s, row, row.to, lost):
         if (asked := _asked(s, row, lost, now)) is not row:
             return asked
         if off or row.node in lost:
-            return replace(row, to=NodeId(0), live=True, tried=(), on=not off)
+            return replace(row, to=NodeId(0), live=True, asked=False, on=not off)
         if row.to in lost:
-            return replace(row, to=NodeId(0), live=True, tried=(), generation=anew)
+            return replace(row, to=NodeId(0), live=True, asked=False, generation=anew)
         return _told(s, replace(over, generation=anew)) if not row.live or _waited(s, row, now) else None
     if there is None or there.state is None:
         return None

@@ -57,21 +57,24 @@ def quiet(s: State, event: Event) -> bool:
         case Delivered(message=Inventory()):
             return not s.acting
         case Delivered(message=Entries(rows=rows)):
-            written = s.keeping.writing is not None or s.keeping.texts_first
-            ordered = s.copies.waiting and s.keeping.ledger.ordered
-            return written and not s.acting and not ordered and rows == Rows(placed=rows.placed)
+            later = s.keeping.writing is not None or s.keeping.texts_first
+            return later and not s.acting and not _in_line(s) and rows == Rows(placed=rows.placed)
         case Finished(ticket, outcome):
             awaited = s.copies.waiting or s.keeping.behind
             return ticket == s.feeding or (s.shelf.expected(ticket, outcome) and not awaited)
     return False
 
 
+def _in_line(s: State) -> bool:
+    """A VM here waits, maybe for others of the cluster that start before it."""
+    return bool(s.copies.waiting) and s.keeping.ledger.ordered
+
+
 def looked_at(s: State) -> tuple[int, ...]:
     """What quiet events may change nevertheless, and a pass would look at: how far the ledger is stable, where that matters
     to anything here, and what has become of the VMs here."""
     upto, claims = s.keeping.reached, len(s.claims) - (s.master in s.claims)
-    ordered = s.copies.waiting and s.keeping.ledger.ordered
-    mattering = upto if s.acting or claims or ordered else min(upto, s.copies.upto)
+    mattering = upto if s.acting or claims or _in_line(s) else min(upto, s.copies.upto)
     return mattering, s.copies.turn, s.keeping.concerned
 
 

@@ -17,19 +17,10 @@ AWAY = ("power-off", "power-off", "daemon-stopped", "daemon-stopped", "corosync-
 LONG_MS = (6000, 12_000, 25_000)
 AGAIN_MS = (4000, 7000, 14_000)
 LOST = ("corosync-hangs", "corosync-hangs", "machine-paused", "machine-paused", "power-off", "cut", "corosync-stopped")
+OFTEN = (*("power-off",) * 3, *("daemon-stopped",) * 2)
+SELDOM = ("daemon-killed", "daemon-paused", "machine-paused", "cut", "corosync-hangs")
 MET = (
-    *(
-        "power-off",
-        "power-off",
-        "power-off",
-        "daemon-stopped",
-        "daemon-stopped",
-        "daemon-killed",
-        "daemon-paused",
-        "machine-paused",
-        "cut",
-        "corosync-hangs",
-    ),
+    *(*OFTEN, *SELDOM),
     *("vm-crashes", "user-starts", "user-stops", "hypervisor-stopped", "vm-hangs", "storage-lost", "operator-moves"),
 )
 

@@ -288,7 +288,6 @@ class Estate:
             at.hypervisor.storages.add(STORAGE)
             at.agent.manner, at.agent.latency_ms = Manner.WORKS, None
             self.start_hypervisor(node)
-            at.hypervisor.go_on()
 
     def keep_up(self, absent: Sequence[NodeId] = ()) -> None:
         """What people do while everything settles: a machine that stays without power gets it, one that is absent for good is

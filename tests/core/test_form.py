@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_messages import MESSAGES
 
+from corolistener.core.capacity import Capacity
 from corolistener.core.config import ConfigId, NodeEntry
 from corolistener.core.events import GroupChanged, RingChanged
 from corolistener.core.group import Group, form
-from corolistener.core.messages import Committed, Hello
+from corolistener.core.messages import Committed, Hello, Inventory
 from corolistener.core.view import Epoch, RingId
-from corolistener.ids import Instant, NodeId
+from corolistener.ids import Instant, NodeId, VmName
 
 RING = RingId(16, NodeId(1))
 NOW = Instant(1000)
@@ -208,3 +209,13 @@ def test_another_group_or_ring_begins_anew() -> None:
             group.came_into_force(Committed(NEW, OLD, TABLE))
             change()
             assert (group.excused, group.committed) == (set(), None)
+
+
+def test_what_a_member_has_changes_nothing_else_that_is_known_of_it() -> None:
+    group, said = seen_by_two()[0], Inventory(ended=(VmName("a"),), complete=True)
+    before = replace(
+        group.peers[NodeId(3)], boot="b", incarnation="i", running=7, holding=True, capacity=Capacity(NodeId(3), 1, 1)
+    )
+    group.peers[NodeId(3)] = before
+    group.inventoried(NodeId(3), said)
+    assert group.peers[NodeId(3)] == replace(before, inventory=said)

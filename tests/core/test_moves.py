@@ -51,7 +51,7 @@ def outcome(s: State, lost: set[NodeId] | None = None, now: Instant = NOW) -> Pl
 
 
 LATE = Instant(NOW + moves.LIMBO_MS)
-ASKED = replace(ROW, tried=(TARGET,))
+ASKED = replace(ROW, asked=True)
 THERE, THERE_ANEW = replace(ROW, node=TARGET, to=NodeId(0)), replace(ROW, node=TARGET, to=NodeId(0), generation=5)
 BACK, BACK_ANEW = replace(ROW, to=NodeId(0)), replace(ROW, to=NodeId(0), generation=5)
 
