@@ -165,7 +165,7 @@ def rewrite(s: State, now: Instant) -> None:
     """The file that this node should have, and the master's next rewrite: what is broken first, then the takeover's
     own, then the operators'."""
     versions = [s.storing.file.version, s.storing.running, s.offer.config.version if s.offer is not None else 0]
-    s.burnt = max(s.burnt, *versions, *(peer.file.version for peer in s.group.peers.values()))
+    s.burnt = max(s.burnt, *versions, *[peer.file.version for peer in s.group.peers.values()])
     files = {node: s.group.peers[node].file for node in s.group.present}
     s.rewrite.settle(files, s.storing, s.quorum, now, s.config.timing, s.out)
     _withdraw_again(s, now)

@@ -47,6 +47,8 @@ def deliver(s: State, sender: NodeId, message: Message, now: Instant) -> None:
                     s.lease.came_back(count)
                 else:
                     s.lease.heard(sender)
+        case Inventory() | Definition() | Lacking() | Ordered() | Granted():
+            _of_vms(s, sender, message, now)
         case Hello():
             s.group.hello(sender, message, now)
         case Released():
@@ -78,8 +80,6 @@ def deliver(s: State, sender: NodeId, message: Message, now: Instant) -> None:
             changes.unstored(s, sender, message)
         case Committed():
             changes.committed(s, sender, message, now)
-        case Inventory() | Definition() | Lacking() | Ordered() | Granted():
-            _of_vms(s, sender, message, now)
         case Refused():
             orders.answered(s, message)
             if sender == s.master:

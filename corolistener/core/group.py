@@ -124,6 +124,8 @@ class Group:
     ring: RingId = NO_RING
     ring_nodes: tuple[NodeId, ...] = ()
     members: tuple[NodeId, ...] = ()
+    joined: bool = False
+    """This daemon is in the group of a known ring."""
     down: set[NodeId] = field(default_factory=set)
     open: bool = False
     round_since: Instant = Instant(0)
@@ -147,11 +149,6 @@ class Group:
         return tuple(node for node in self.members if node in nodes)
 
     @property
-    def joined(self) -> bool:
-        """This daemon is in the group of a known ring."""
-        return self.ring.seq != NO_RING.seq and self.me in self.members
-
-    @property
     def settled(self) -> bool:
         """What CPG tells of one change has been told to its end, and everybody in the group has said Hello."""
         return self.joined and not self.down and not self.open
@@ -172,6 +169,7 @@ class Group:
     def _fresh(self) -> None:
         """Ring or group are others: no Hello was said for them yet. It is at one place of the order for all, which the opening
         of a round is not: for some it is this change, for others the first Hello after it."""
+        self.joined = self.ring.seq != NO_RING.seq and self.me in self.members
         self.excused.clear()
         self.committed = None
 

@@ -16,6 +16,8 @@ from corolistener.core.notes import NoteCode
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
+NOTHING = Version()
+
 
 def recalled(s: State, event: Recalled) -> None:
     """What the disk remembers; what it does not is nowhere else on this node."""
@@ -57,7 +59,7 @@ def firm(s: State, name: VmName, upto: int) -> bool:
 
 
 def heartbeat_delivered(s: State, sender: NodeId, stored: Version) -> None:
-    if stored > s.keeping.acks.get(sender, Version()):
+    if stored > s.keeping.acks.get(sender, NOTHING):
         s.keeping.acks[sender] = stored
         count(s)
 
@@ -160,7 +162,7 @@ def _open(s: State, now: Instant) -> None:
     versions = {node: group.peers[node].ledger for node in group.present}
     newest = max(versions.values())
     # Who remembers nothing may have lost its disk, and with it what was stable: it is no witness, unless nobody has anything.
-    witnesses = [node for node, version in versions.items() if version != Version() or newest == Version()]
+    witnesses = [node for node, version in versions.items() if version != NOTHING or newest == NOTHING]
     if sum(s.quorum.votes.get(node, 0) for node in witnesses) < (majority(s) or 1):
         return
     if s.me != min(node for node, version in versions.items() if version == newest):

@@ -26,7 +26,7 @@ class Quorum:
 
     def holds(self, nodes: Iterable[NodeId]) -> bool:
         """These nodes, with the device where it votes for us, reach the quorum."""
-        return bool(self.needed) and sum(self.votes.get(n, 0) for n in set(nodes)) + self.device >= self.needed
+        return bool(self.needed) and sum([self.votes.get(n, 0) for n in set(nodes)]) + self.device >= self.needed
 
     def trusts(self, nodes: Iterable[NodeId]) -> bool:
         """These nodes alone reach the quorum: no quorate line can have gone on without one of them."""
@@ -81,12 +81,10 @@ class Lease:
         """Somebody else's heartbeat was delivered in this ring."""
         for sent in self.returned:
             sent.heard.add(sender)
-        self.stirred = True
+            self.stirred = True
 
     def confirm(self, now: Instant, me: NodeId, quorum: Quorum, lease_ms: int) -> None:
         """Extend the lease by the newest confirmed heartbeat; the ring must be known quorate."""
-        if not self.stirred:
-            return
         self.stirred = False
         for index in range(len(self.returned) - 1, -1, -1):
             sent = self.returned[index]

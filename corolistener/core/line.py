@@ -318,7 +318,7 @@ def beat(s: State, now: Instant) -> None:
     count = s.lease.send(now, timing.heartbeat_ms)
     if count is not None:
         s.out.do(Multicast(Heartbeat(s.group.ring, count, s.keeping.stored)))
-    if s.quorate and s.me in s.group.peers and not s.lapsed:
+    if s.lease.stirred and s.quorate and s.me in s.group.peers and not s.lapsed:
         had = s.lease.ends
         s.lease.confirm(now, s.me, s.quorum, s.lease_ms)
         if had is None and s.lease.ends is not None:

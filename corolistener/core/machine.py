@@ -4,6 +4,7 @@ Read `step` first: whatever the event was, what it changed is taken in by one ha
 who is master, whether that is this node, and what differs between what should be and what is.
 """
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, passes, recovery, watchdog
@@ -288,13 +289,9 @@ class Core:
         s = self.state
         if s.mode in (Mode.LEFT, Mode.BROKEN):
             return None
-        at = [s.due, s.lease.ends]
-        if s.group.joined and s.lease.in_flight is None:
-            at.append(s.lease.next_at)
-        if s.watchdog_ms and s.feeding is None:
-            at.append(s.feed_at)
-        last = s.last_step
-        return min((instant for instant in at if instant is not None and instant > last), default=None)
+        beat_at = s.lease.next_at if s.lease.in_flight is None and s.group.joined else None
+        feed_at = s.feed_at if s.watchdog_ms and s.feeding is None else None
+        return _next((s.due, s.lease.ends, beat_at, feed_at), s.last_step)
 
     def _due(self) -> Instant | None:
         """When a pass is to look again, though nothing happens; what it has looked at is not due any more."""
@@ -323,8 +320,7 @@ class Core:
             at.append(s.void.until)
         if s.acting:
             at.append(s.reload_at)
-        last = s.last_step
-        return min((instant for instant in at if instant is not None and instant > last), default=None)
+        return _next(at, s.last_step)
 
     def status(self, now: Instant) -> Status:
         """What an operator is told."""
@@ -333,3 +329,12 @@ class Core:
     def objection(self, name: VmName, now: Instant) -> str:
         """Why this VM must not be started on this node now, whoever asks; '' where it may."""
         return objection(self.state, name, now)
+
+
+def _next(at: Iterable[Instant | None], last: Instant) -> Instant | None:
+    """The first of them after the last step; every step asks."""
+    found = None
+    for instant in at:
+        if instant is not None and instant > last and (found is None or instant < found):
+            found = instant
+    return found

@@ -98,14 +98,17 @@ class Shelf:
 
     def named(self, keys: Iterable[Key]) -> None:
         """Rows of the ledger name these; what is neither on the disk nor on its way there is to be asked for."""
-        self.missing |= set(keys).difference(self.have, self.unwritten, self.failed, *self.writing.values())
+        there = (self.have, self.unwritten, self.failed, *self.writing.values())
+        self.missing.update(key for key in keys if not any(key in some for some in there))
 
     def _work(self, out: Out) -> None:
         """Bring the next ones to the disk, first those that the others wait for."""
         if not self.unwritten or self.writing:
             return
-        keys = sorted(self.unwritten, key=lambda key: (key in self.alone, key not in self.untold))
-        many = keys[:1] if keys[0] in self.alone else [key for key in keys[:WRITE_MOST] if key not in self.alone]
+        together = [key for key in self.unwritten if key not in self.alone]
+        keys, most = (together, WRITE_MOST) if together else (list(self.unwritten), 1)
+        own = [key for key in keys if key in self.untold]
+        many = (own + [key for key in keys[:most] if key not in self.untold])[:most]
         ticket, texts = out.ticket(), {key: self.unwritten.pop(key) for key in many}
         self.writing[ticket] = texts
         out.do(KeepDefinitions(ticket, tuple(texts.values())))

@@ -7,7 +7,7 @@ least `most` pairs are there. A saved one is a text file: a header, the state, t
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeGuard, cast, get_args
+from typing import Any, NamedTuple, TypeGuard, cast, get_args
 
 from corolistener.core.actions import Action
 from corolistener.core.events import Event
@@ -21,8 +21,7 @@ from corolistener.wire import values
 HEADER = "corolistener-journal 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One step: when, what happened, what was decided."""
 
     now: Instant

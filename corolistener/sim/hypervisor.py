@@ -63,22 +63,25 @@ class Interval:
 
 @dataclass(slots=True)
 class Executions:
-    """Which VM executes where. `now`: by VM and node; `past`: what has ended, in the order of ending; `twice`: the VMs that
-    execute on more than one node."""
+    """Which VM executes where. `now`: by VM and node; `at`: the names by node; `past`: what has ended, in the order of ending;
+    `twice`: the VMs that execute on more than one node."""
 
     now: dict[VmName, dict[NodeId, Interval]] = field(default_factory=dict)
+    at: dict[NodeId, set[VmName]] = field(default_factory=dict)
     past: list[Interval] = field(default_factory=list)
     twice: set[VmName] = field(default_factory=set)
 
     def begin(self, vm: VmName, node: NodeId, when: int, stray: bool, by_hand: bool = False) -> None:
         where = self.now.setdefault(vm, {})
         where.setdefault(node, Interval(vm, node, when, stray, by_hand=by_hand))
+        self.at.setdefault(node, set()).add(vm)
         if len(where) > 1:
             self.twice.add(vm)
 
     def end(self, vm: VmName, node: NodeId, when: int) -> None:
         begun = self.now.get(vm, {}).pop(node, None)
         if begun is not None:
+            self.at[node].discard(vm)
             self.past.append(replace(begun, to=when))
         if len(self.now.get(vm, {})) < 2:
             self.twice.discard(vm)
@@ -92,7 +95,7 @@ class Executions:
 
     def on(self, node: NodeId) -> list[Interval]:
         """What executes on a node, by name."""
-        return [where[node] for _, where in sorted(self.now.items()) if node in where]
+        return [self.now[name][node] for name in sorted(self.at.get(node, ()))]
 
 
 @dataclass(slots=True, eq=False)

@@ -94,6 +94,7 @@ class VmChecker:
         ledger = daemon.pump.core.state.keeping.ledger if daemon is not None else Ledger()
         row = ledger.placements.get(name)
         if row is None and ledger.panic is not None:
+            self.vague[name, each.node] = self.world.heap.now
             return self.world.heap.now
         s = daemon.pump.core.state if daemon is not None else None
         if s is not None and not keeping.firm(s, name, keeping.stable(s)):
@@ -133,10 +134,8 @@ class VmChecker:
                     continue
             self.unlicensed.setdefault(node, now)
         suspects = {node for node in self.estate.nodes if self.lease_until.get(node, 0) <= now or node in self.unlicensed}
-        for where in self.estate.executions.now.values() if suspects else ():
-            for node, each in where.items():
-                if node not in suspects:
-                    continue
+        for node in sorted(suspects):
+            for each in self.estate.executions.on(node):
                 watchdog = self.estate.nodes[node].watchdog
                 begun = max(self.lease_until.get(node, 0), each.since, watchdog.armed_at)
                 over = begun + timing.grace_ms + timing.margin_ms + SLACK_MS

@@ -45,7 +45,7 @@ def acting(*rows: Placed) -> Core:
     core = Core(Config(ME, "boot", "run-1", Cluster(FILE, "VMmanager", ()), care=Care(hypervisor=True)))
     s = core.state
     s.mode, s.master, s.acting = Mode.RUNNING, ME, True
-    s.group.ring, s.group.ring_nodes, s.group.members = RING, (ME, OTHER), (ME, OTHER)
+    s.group.ring, s.group.ring_nodes, s.group.members, s.group.joined = RING, (ME, OTHER), (ME, OTHER), True
     s.group.peers = {node: Peer(f"boot-{node}", f"run-{node}", FILE) for node in (ME, OTHER)}
     s.quorum.ring, s.quorum.quorate, s.lease.ends = RING, True, Instant(5000)
     s.keeping.version, s.keeping.open, s.keeping.reached = VERSION, True, 7

@@ -27,7 +27,7 @@ def line(row: Placed, **inventories: Inventory) -> State:
     """Three nodes in one line; the row was changed at index 6, and everybody knew it when it last spoke."""
     file = ConfigId(1, "sha")
     s = Core(Config(HERE, "boot", "run-1", Cluster(file, "VMmanager", ()))).state
-    s.group.ring, s.group.ring_nodes, s.group.members = RingId(8, HERE), NODES, NODES
+    s.group.ring, s.group.ring_nodes, s.group.members, s.group.joined = RingId(8, HERE), NODES, NODES, True
     said = {SOURCE: inventories.get("source", has()), TARGET: inventories.get("target", has())}
     for node in NODES:
         peer = Peer(f"boot-{node}", f"run-{node}", file, capacity=Capacity(node, 4096, 4))
