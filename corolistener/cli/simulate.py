@@ -37,6 +37,7 @@ WORDS = {
     "InstallConfig": "puts corosync.conf in place",
     "WithdrawConfig": "takes its new corosync.conf back",
     "ReloadConfig": "asks corosync to reload",
+    "KillNode": "ends corosync on a member",
 }
 """What an action does; the rest are notes, which are shown as in the log."""
 

@@ -321,6 +321,15 @@ class Spare:
 
 
 @dataclass(frozen=True, slots=True)
+class KillNode:
+    """End corosync on a member, by corosync itself: it leaves the ring, and that is no fencing. Lane `corosync`."""
+
+    ticket: Ticket
+    node: NodeId
+    until: Until
+
+
+@dataclass(frozen=True, slots=True)
 class FeedWatchdog:
     """Keep the watchdog quiet. Lane `watchdog`.
 
@@ -380,6 +389,7 @@ TicketedAction = (
     | ReadDefinition
     | Fence
     | Spare
+    | KillNode
     | FeedWatchdog
     | DisarmWatchdog
 )

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from corolistener.core import recovery
 from corolistener.core.actions import Answer, Multicast, ReloadConfig
 from corolistener.core.config import ConfigId, OnTakeover
 from corolistener.core.election import swapped
-from corolistener.core.events import ChangeAsked
+from corolistener.core.events import ChangeAsked, Outcome, Result
 from corolistener.core.messages import (
     TEXT_MOST,
     AddNode,
@@ -27,7 +28,7 @@ from corolistener.core.messages import (
 from corolistener.core.notes import NoteCode
 from corolistener.core.rewrite import Cause, Request
 from corolistener.core.state import State, Void, Watch
-from corolistener.ids import Instant, NodeId
+from corolistener.ids import Instant, NodeId, Ticket
 
 QUEUE_MOST = 16
 GIVE_UP_NEWER = 2
@@ -97,6 +98,20 @@ def proposed(s: State, sender: NodeId, message: Proposed) -> None:
         s.out.do(Multicast(Refused(sender, message.request, "busy", f"{why}; ask again in a moment")))
         return
     s.rewrite.queue.append(Request(cause_of(message.change), message.change, sender, message.request))
+
+
+def prepared(s: State, ticket: Ticket, outcome: Outcome) -> Outcome:
+    """An operator's file does not leave a node out that may run VMs: a machine that gets its number would pass for it."""
+    request, cluster, ledger = s.rewrite.request, outcome.cluster, s.keeping.ledger
+    if ticket != s.rewrite.ticket or request is None or not request.operators or cluster is None:
+        return outcome
+    listed = {entry.id for entry in cluster.nodes}
+    for node in recovery.owed(s):
+        if node not in listed and ledger.proven(node) is None:
+            names = ", ".join(row.vm.name for row in ledger.on(node) if row.on)
+            mend = f"`corolistener fence {node}`, or switch it off and `corolistener fence --confirm {node}`"
+            return Outcome(Result.FAILED, f"node {node} may still run {names}, and nothing proves that it does not: {mend}")
+    return outcome
 
 
 def refused(s: State, message: Refused) -> None:

@@ -75,6 +75,8 @@ class Timing:
     request_ms: int = 30_000
     margin_ms: int = 1000
     agent_ms: int = 5000
+    reconcile_ms: int = 90_000
+    """A member that was left behind has this long to destroy its outdated copies: one try may take a lane's 60 s."""
 
     @property
     def vacated_ms(self) -> int:
@@ -89,6 +91,15 @@ class OnShutdown(Enum):
     STOP = "stop"
     REFUSE = "refuse"
     """It does not leave before somebody has seen to its VMs, or asks a second time."""
+
+
+class Unreconciled(Enum):
+    """What becomes of a member that was left behind and does not put its VMs in order (safety.md, "Coming back")."""
+
+    KILL = "kill"
+    """corosync there is ended, so that the node is lost, and can be fenced."""
+    HOLD = "hold"
+    """It stays, is given nothing, and waits for the operator."""
 
 
 class ProofKind(Enum):
@@ -115,6 +126,7 @@ class Care:
     agents: tuple[NodeId, ...] = ()
     parallel_starts: int = 4
     on_shutdown: OnShutdown = OnShutdown.MIGRATE
+    disallowed: Unreconciled = Unreconciled.KILL
 
 
 @dataclass(frozen=True, slots=True)

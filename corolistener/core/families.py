@@ -12,6 +12,7 @@ from corolistener.core.actions import (
     HoldAddress,
     InstallConfig,
     KeepDefinitions,
+    KillNode,
     MarkVm,
     MigrateVm,
     PrepareConfig,
@@ -34,7 +35,7 @@ from corolistener.core.actions import (
     WithdrawConfig,
 )
 
-Family = Literal["address", "lock", "service", "config", "store", "vm", "fence", "watchdog"]
+Family = Literal["address", "lock", "service", "config", "store", "vm", "fence", "watchdog", "corosync"]
 """Kinds of lanes: each has one neighbour."""
 
 
@@ -57,6 +58,8 @@ def family_of(action: TicketedAction) -> Family:
             return "fence"
         case FeedWatchdog() | DisarmWatchdog():
             return "watchdog"
+        case KillNode():
+            return "corosync"
         case _:
             assert_never(action)
 

@@ -5,13 +5,14 @@ The invariants across nodes (one master per ring, the service once) need to see 
 
 from collections.abc import Callable
 
-from corolistener.core import care, keeping, mastership, moves, recovery, watchdog
+from corolistener.core import care, keeping, mastership, moves, recovery, unreconciled, watchdog
 from corolistener.core.actions import (
     Action,
     FeedWatchdog,
     Fence,
     HoldAddress,
     InstallConfig,
+    KillNode,
     MigrateVm,
     Multicast,
     ResumeVm,
@@ -119,6 +120,15 @@ def _fences_only_the_lost(s: State, actions: list[Action], now: Instant) -> str 
     return None
 
 
+def _ends_only_the_unreconciled(s: State, actions: list[Action], now: Instant) -> str | None:
+    for action in actions:
+        if isinstance(action, KillNode):
+            peer = s.group.peers.get(action.node)
+            if not s.acting or peer is None or not peer.disallowed or not unreconciled.may_be_ended(s, action.node):
+                return f"ends corosync on node {action.node}"
+    return None
+
+
 STANDING: dict[str, Check] = {
     "acting-needs-a-lease": _acting_needs_a_lease,
     "acting-needs-quorum": _acting_needs_quorum,
@@ -134,6 +144,7 @@ CHECKS: dict[str, Check] = {
     "changes-are-lawful": _changes_are_lawful,
     "fed-lawfully": _fed_lawfully,
     "fences-only-the-lost": _fences_only_the_lost,
+    "ends-only-the-unreconciled": _ends_only_the_unreconciled,
 }
 
 

@@ -7,7 +7,19 @@ who is master, whether that is this node, and what differs between what should b
 from collections.abc import Iterable
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, leaving, line, mastership, orders, passes, recovery, watchdog
+from corolistener.core import (
+    care,
+    changes,
+    keeping,
+    leaving,
+    line,
+    mastership,
+    orders,
+    passes,
+    recovery,
+    unreconciled,
+    watchdog,
+)
 from corolistener.core.actions import (
     Action,
     AnnounceAddress,
@@ -137,6 +149,7 @@ class Core:
         watchdog.feed(s, now)
         care.say(s)
         recovery.decide(s, now)
+        unreconciled.end(s, now)
         s.silent = all(map(passes.ends_there, s.out.actions[before:]))
         s.due = self._due()
 
@@ -215,7 +228,8 @@ class Core:
         timing = s.config.timing
         if keeping.written(s, event.ticket, event.outcome, now, timing):
             return
-        if s.rewrite.finished(event.ticket, event.outcome, s.storing, now, timing, s.out):
+        outcome = changes.prepared(s, event.ticket, event.outcome)
+        if s.rewrite.finished(event.ticket, outcome, s.storing, now, timing, s.out):
             return
         if s.storing.finished(event.ticket, event.outcome, now, timing, s.out):
             return
@@ -315,6 +329,7 @@ class Core:
         at += s.shelf.deadline()
         at += care.deadline(s)
         at += recovery.deadline(s)
+        at += unreconciled.deadline(s)
         at.append(keeping.deadline(s))
         if s.void is not None:
             at.append(s.void.until)

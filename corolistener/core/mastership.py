@@ -1,12 +1,12 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import changes, keeping, orders, recovery, watchdog
+from corolistener.core import changes, keeping, orders, recovery, unreconciled, watchdog
 from corolistener.core.actions import Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
 from corolistener.core.election import Candidate, elect, has_replica, obstacles
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Farewell, Released, Verdict, VmState
+from corolistener.core.messages import Farewell, Released, Verdict
 from corolistener.core.notes import NoteCode
 from corolistener.core.reconcile import letting_go, phase_of, taking
 from corolistener.core.state import State
@@ -224,10 +224,9 @@ def _reconciled(s: State, node: NodeId) -> bool:
     """It has destroyed its copies of VMs that are placed elsewhere, by the stable ledger, and nobody is fencing it."""
     if recovery.in_flight(s, node):
         return False
-    copies, rows = s.group.peers[node].inventory.copies, s.keeping.ledger.placements
-    placed = [(each, rows[each.vm.name]) for each in copies if each.vm.name in rows]
-    stale = [each for each, row in placed if node not in row.holders and not (each.stray and each.state is VmState.SUSPENDED)]
-    return not copies or (not stale and keeping.stable(s) >= 0)
+    if not s.group.peers[node].inventory.copies:
+        return True
+    return not unreconciled.outdated(s, node) and keeping.stable(s) >= 0
 
 
 def _leave(s: State, now: Instant) -> None:

@@ -84,6 +84,7 @@ class NoteCode(Enum):
     FENCING = "fencing"
     FENCED = "fenced"
     FENCE_REFUSED = "fence-refused"
+    KILLED = "node-killed"
     PROVEN = "proven"
     STARVING = "watchdog-starves"
     PANIC = "panic"

@@ -68,6 +68,8 @@ class State:
     fencing: Fencing = field(default_factory=Fencing)
     shelf: Shelf = field(default_factory=Shelf)
     desk: Desk = field(default_factory=Desk)
+    unreconciled: dict[NodeId, Instant] = field(default_factory=dict)
+    """Members with outdated copies, and since when the master sees them."""
     emptying: Instant | None = None
     """Since when this node is to leave and its VMs have to be gone first."""
     ask_at: Instant = Instant(0)

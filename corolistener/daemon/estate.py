@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from corolistener.core.actions import EditVm, KeepDefinitions, ReadDefinition, TicketedAction
 from corolistener.core.capacity import Capacity
-from corolistener.core.config import Care, Cluster, OnShutdown
+from corolistener.core.config import Care, Cluster, OnShutdown, Unreconciled
 from corolistener.core.events import Armed, Event, Outcome
 from corolistener.core.families import Family
 from corolistener.core.ledger import Version
@@ -133,6 +133,7 @@ class Estate:
             agents=self.agents.nodes(),
             parallel_starts=self.settings.vms.parallel_starts,
             on_shutdown=OnShutdown(self.settings.vms.on_shutdown),
+            disallowed=Unreconciled(self.settings.fencing.disallowed),
         )
 
     async def open(self) -> list[Event]:

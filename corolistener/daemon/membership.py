@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from corolistener.core import events as e
+from corolistener.core.actions import KillNode
+from corolistener.core.events import Outcome, Result
 from corolistener.core.messages import Message
 from corolistener.core.view import RingId
 from corolistener.corosync import cfg, cmap, cpg, quorum, votequorum
@@ -24,7 +26,7 @@ from corolistener.corosync.handle import Handle
 from corolistener.corosync.values import RingId as CorosyncRing
 from corolistener.daemon.notes import Log
 from corolistener.daemon.recount import Recount
-from corolistener.errors import EffectError, PeerError
+from corolistener.errors import CorolistenerError, EffectError, PeerError
 from corolistener.ids import NodeId
 from corolistener.wire import ring as wire
 
@@ -333,6 +335,19 @@ class Membership:
     async def reload(self, version: int) -> None:
         """Make corosync reload everywhere, until it runs `version` here. Raises CsError, EffectError where it does not."""
         await asyncio.to_thread(_reload, version)
+
+    async def perform(self, action: KillNode) -> Outcome:
+        """The lane `corosync`. Raises EffectError where corosync here does not take it."""
+        try:
+            await asyncio.to_thread(_kill, action.node)
+        except (CorolistenerError, CsError) as error:
+            raise EffectError("KillNode", str(error)) from error
+        return Outcome(Result.DONE)
+
+
+def _kill(node: NodeId) -> None:
+    with cfg.Cfg() as handle:
+        handle.kill_node(node, "corolistener: it was left behind, and cannot put its VMs in order")
 
 
 def _reload(version: int) -> None:

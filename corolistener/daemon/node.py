@@ -78,6 +78,7 @@ class Node:
             "service": self.service.perform,
             "config": self.config_file.perform,
             "store": self.estate.storing(self.memory.perform),
+            "corosync": self.membership.perform,
             **self.estate.lanes(),
         }
         service_ms = int(settings.service.timeout_s * 1000)

@@ -43,6 +43,7 @@ _WARNINGS = frozenset(
         NoteCode.VM_STRAY,
         NoteCode.OWED,
         NoteCode.FENCE_REFUSED,
+        NoteCode.KILLED,
     }
 )
 _ERRORS = frozenset(

@@ -334,10 +334,7 @@ class _Reading(Reading):
                 self.refuse(line, why)
 
     def check_vms(self) -> None:
-        """What is legal, and hardly meant, or not to be had yet."""
-        held = self.given["fencing"].get("disallowed")
-        if held is not None and held.value == "kill":
-            self.warn(held.line, 'fencing.disallowed = "kill" has no effect in this version: the node is held, as by "hold"')
+        """What is legal, and hardly meant."""
         given = self.given["vms"]
         if self.problems or not given:
             return

@@ -39,6 +39,7 @@ DEADLINES_MS: dict[Family, int] = {
     "vm": 60_000,
     "fence": 120_000,
     "watchdog": 5_000,
+    "corosync": 5_000,
 }
 MIGRATION_MS = 3_600_000
 """A large VM takes its time, and one that is still on its way must not be taken to be here."""

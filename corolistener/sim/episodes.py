@@ -16,6 +16,8 @@ SIDES = ("vm-leaving", "vm-arriving", "vm-arriving", "vm-half-gone", "vm-half-go
 AWAY = ("power-off", "power-off", "daemon-stopped", "daemon-stopped", "corosync-stopped", "cut", "daemon-killed")
 LONG_MS = (6000, 12_000, 25_000)
 AGAIN_MS = (4000, 7000, 14_000)
+STUCK_MS = (45_000, 60_000)
+CUT_MS = (15_000, 22_000, 25_000)
 LOST = ("corosync-hangs", "corosync-hangs", "machine-paused", "machine-paused", "power-off", "cut", "corosync-stopped")
 OFTEN = (*("power-off",) * 3, *("daemon-stopped",) * 2)
 SELDOM = ("daemon-killed", "daemon-paused", "machine-paused", "cut", "corosync-hangs")
@@ -64,6 +66,16 @@ def _on_the_way(dice: Random, nodes: list[NodeId], now: int) -> Iterator[Entry]:
         yield Entry(entry.at, fault, "it", _about_it(fault, entry.words), entry.lasts, side)
 
 
+def _cannot_put_in_order(dice: Random, nodes: list[NodeId], now: int) -> Iterator[Entry]:
+    """A node is cut off for so long that its VMs are elsewhere, and is back before it can destroy its copies."""
+    node = dice.choice(nodes)
+    yield Entry(now, "vm-hangs", f"n{node}", (dice.choice(("vm-stop", "vm-stop-fails")),), dice.choice(STUCK_MS))
+    now += dice.choice((0, 500, 3000))
+    yield Entry(now, "cut", f"n{node}", (), dice.choice(CUT_MS))
+    if dice.random() < 0.5:
+        yield _hit(dice, nodes, now + dice.choice((25_000, 35_000)), dice.choice(LOST), f"n{dice.choice(nodes)}")
+
+
 def _about_it(fault: str, words: tuple[str, ...]) -> tuple[str, ...]:
     """What hits a VM hits the one that is on its way."""
     return (ITS, *words[1:]) if fault.startswith(("vm-crashes", "user-", "operator-moves")) else words
@@ -75,4 +87,7 @@ def _hit(dice: Random, nodes: list[NodeId], at: int, name: str, target: str, las
     return Entry(at, name, target, fault.words(dice, nodes), lasts)
 
 
-EPISODES: tuple[Episode, ...] = (_comes_and_goes, _comes_and_goes, _again_and_again, _on_the_way, _on_the_way)
+EPISODES: tuple[Episode, ...] = (
+    *(_comes_and_goes, _comes_and_goes, _again_and_again, _on_the_way, _on_the_way),
+    _cannot_put_in_order,
+)

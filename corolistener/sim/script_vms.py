@@ -6,6 +6,7 @@ from corolistener.core.actions import (
     EditVm,
     Fence,
     KeepDefinitions,
+    KillNode,
     MarkVm,
     MigrateVm,
     ReadDefinition,
@@ -51,8 +52,8 @@ def shown_vm(action: TicketedAction) -> str | None:
             return None
         case Fence():
             return f"Fence(n{action.node})"
-        case Spare():
-            return f"Spare(n{action.node})"
+        case Spare() | KillNode():
+            return f"{type(action).__name__}(n{action.node})"
     return ""
 
 

@@ -32,6 +32,7 @@ PACES = (1, 1, 4, 12, 12)
 """With VMs some runs are quieter: what takes long has to be left in peace for as long."""
 TIMINGS = ((500, 5130), (500, 5130), (500, 5130), (200, 3000), (1000, 8000))
 """heartbeat_ms and lease_ms, as pairs that safety.md allows."""
+RECONCILE_MS = (90_000, 15_000, 5000, 1000)
 CONDITIONAL = 0.25
 
 
@@ -129,6 +130,8 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         longer = vms and entry.lasts is not None and dice.random() < LONGER
         entries.append(replace(entry, lasts=(entry.lasts or 0) * 5) if longer else entry)
         now += dice.choice(PAUSES_MS) * pace
+    if vms:  # drawn last, so that all else of a seed is what it was before
+        options.timing = replace(options.timing, reconcile_ms=dice.choice(RECONCILE_MS))
     return Plan(
         seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent
     )

@@ -25,7 +25,7 @@ from corolistener.core.actions import (
     TicketedAction,
 )
 from corolistener.core.capacity import Capacity, Vm
-from corolistener.core.config import Care, OnShutdown, ProofKind
+from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
 from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
@@ -65,6 +65,7 @@ class VmOptions:
     vm_limit: int | None = None
     parallel_starts: int = 4
     on_shutdown: OnShutdown = OnShutdown.MIGRATE
+    disallowed: Unreconciled = Unreconciled.KILL
 
     def memory_of(self, node: NodeId) -> int:
         return dict(self.memories).get(node, self.memory_kib)
@@ -135,7 +136,7 @@ class Estate:
         o = self.options
         capacity = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
-        return Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown)
+        return Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
 
     def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
         return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}
@@ -321,12 +322,13 @@ class Estate:
 
 def read_options(words: Sequence[str]) -> VmOptions:
     """`[watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N] [parallel=N]
-    [shutdown=migrate|stop|refuse]`.
+    [shutdown=migrate|stop|refuse] [disallowed=kill|hold]`.
 
     Raises ValueError.
     """
     named = dict(word.partition("=")[::2] for word in words)
-    if unknown := sorted(named.keys() - {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown"}):
+    known = {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown", "disallowed"}
+    if unknown := sorted(named.keys() - known):
         raise ValueError(f"no option named {unknown[0]!r}")
     usual = VmOptions()
     memory = [gib_kib(text) for text in named.get("memory", "64G").split(",")]
@@ -340,6 +342,7 @@ def read_options(words: Sequence[str]) -> VmOptions:
         vm_limit=int(named["limit"]) if "limit" in named else None,
         parallel_starts=int(named.get("parallel", usual.parallel_starts)),
         on_shutdown=OnShutdown(named.get("shutdown", usual.on_shutdown.value)),
+        disallowed=Unreconciled(named.get("disallowed", usual.disallowed.value)),
     )
 
 

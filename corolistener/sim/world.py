@@ -13,6 +13,7 @@ from corolistener.core.actions import (
     Answer,
     HoldAddress,
     KeepDefinitions,
+    KillNode,
     Record,
     ReloadConfig,
     StartService,
@@ -29,6 +30,7 @@ from corolistener.core.events import (
     Found,
     LeaveAsked,
     Outcome,
+    Result,
     Running,
 )
 from corolistener.core.families import Family, family_of
@@ -45,8 +47,9 @@ from corolistener.sim.totem import FileRead, Totem
 from corolistener.sim.vms import Estate, VmOptions
 from corolistener.wire import ring as wire
 
-FAMILIES: tuple[Family, ...] = ("address", "lock", "service", "config", "store")
+FAMILIES: tuple[Family, ...] = ("address", "lock", "service", "config", "store", "corosync")
 CONNECT_MS = (5, 1, 100)
+STARTED_AGAIN_MS = (10_000, 1000, 30_000)
 CLOUD = CloudAddress("192.0.2.10", 32, "vmbr0")
 
 
@@ -207,6 +210,9 @@ class Daemon:
         def carry_out() -> Outcome:
             world.checker.before(machine, action)
             text, file = machine.disk.text, machine.disk.load()[0].id if family_of(action) == "config" else None
+            if isinstance(action, KillNode):
+                world.kill(machine.id, action.node)
+                return Outcome(Result.DONE)
             outcome = do(machine, action, lambda: world.reload(machine.id))
             if file is not None and machine.disk.text != text:
                 world.checker.after(machine, action, file)
@@ -381,6 +387,13 @@ class World:
     def stop_corosync(self, node: NodeId, clean: bool = True) -> None:
         self.totem.stop(node, clean)
         self._disconnected(node)
+
+    def kill(self, node: NodeId, other: NodeId) -> None:
+        """corosync ends on another member of the ring; its unit starts it again a while later."""
+        if node in self.totem.nodes and other in self.totem.nodes[node].ring.nodes and other in self.totem.nodes:
+            self.tell(other, f"corosync exits: node {node} has ended it")
+            self.stop_corosync(other, clean=False)
+            self.heap.after(self.chance.vary(*STARTED_AGAIN_MS), lambda: self.start_corosync(other))
 
     def _refused(self, node: NodeId) -> None:
         self.tell(node, "corosync exits: its config_version is lower than the others'")
