@@ -11,6 +11,7 @@ from corolistener.core.actions import (
     FeedWatchdog,
     Fence,
     InstallConfig,
+    KillNode,
     Lock,
     MigrateVm,
     Multicast,
@@ -168,6 +169,19 @@ def test_the_watchdog_is_fed_under_a_lease_or_with_everything_suspended() -> Non
     assert said(core, FeedWatchdog(T, None)) == "fed-lawfully"
     core.state.copies.held = True
     assert said(core, FeedWatchdog(T, UNTIL)) == "fed-lawfully"
+
+
+def test_corosync_is_ended_only_on_a_member_that_was_left_behind_and_is_not_needed() -> None:
+    core, end = acting(), KillNode(T, OTHER, UNTIL)
+    core.state.quorum.needed, core.state.quorum.votes = 1, {ME: 1, OTHER: 1}
+    assert said(core, end) == "ends-only-the-unreconciled"
+    core.state.group.peers[OTHER] = replace(core.state.group.peers[OTHER], disallowed=True)
+    assert said(core, end) == ""
+    assert said(core, KillNode(T, GONE, UNTIL)) == "ends-only-the-unreconciled"
+    core.state.quorum.needed = 2
+    assert said(core, end) == "ends-only-the-unreconciled"
+    core.state.quorum.needed, core.state.acting = 1, False
+    assert said(core, end) == "ends-only-the-unreconciled"
 
 
 def test_only_the_lost_are_fenced_and_by_the_master_outside_a_panic() -> None:
