@@ -60,7 +60,7 @@ def _state(row: Row) -> State:
     listed = tuple(NodeEntry(NodeId(n)) for n in (1, 2, 3))
     config = Config(NodeId(1), "boot", "run", Cluster(AGREED, "vm", listed))
     members = tuple(NodeId(int(text)) for text in row["members"].split())
-    group = Group(NodeId(1), RING, (NodeId(1), NodeId(2), NodeId(3)), members, formed_once=True)
+    group = Group(NodeId(1), RING, (NodeId(1), NodeId(2), NodeId(3)), members, NodeId(1) in members, formed_once=True)
     group.peers = {node: Peer("boot", "run", AGREED) for node in members}
     group.open = row["line"] == "open"
     group.down = {NodeId(3)} if row["line"] == "down" else set()
