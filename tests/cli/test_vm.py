@@ -185,7 +185,8 @@ def test_what_is_not_done_in_time_goes_on(typed: Type, scene: Scene) -> None:
 def test_who_stops_waiting_stops_nothing_else(scene: Scene, root: Path) -> None:
     scene.play("hang n3 vm-shutdown")
     command = [sys.executable, "-m", "corolistener", "--config", str(root / "corolistener.toml"), "vm", "stop", "db"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    interruptible = ["env", "--default-signal=INT", *command]  # a shell's background jobs ignore it, and so would this
+    process = subprocess.Popen(interruptible, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert [process.stdout.readline(), process.stdout.readline()] == ["db is to stop\n", "db is running on n3\n"]
