@@ -1,5 +1,6 @@
 """Misfortunes drawn together: within their time, without what a cluster must not meet, and readable as lines of a story."""
 
+from itertools import pairwise
 from random import Random
 
 from corolistener.ids import NodeId
@@ -43,3 +44,14 @@ def test_what_crashes_again_and_again_is_on_the_node_that_is_hit() -> None:
     crashes = [each for each in crashes if each.fault == "vm-crashes"]
     assert crashes
     assert {each.words for each in crashes} == {(ITS,)}
+
+
+def test_a_node_that_is_back_still_cannot_destroy_its_copies() -> None:
+    seen = 0
+    for seed in range(100):
+        found = episodes(Random(seed), NODES, BEGIN, BEGIN + 10**6, frozenset())
+        for hung, cut in pairwise(found):
+            if hung.words in (("vm-stop",), ("vm-stop-fails",)) and cut.fault == "cut" and hung.target == cut.target:
+                assert hung.at <= cut.at < cut.at + (cut.lasts or 0) + 5000 < hung.at + (hung.lasts or 0)
+                seen += 1
+    assert seen > 5
