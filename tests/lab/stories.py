@@ -105,6 +105,8 @@ cat /dev/zero >/etc/corosync/fill || test -s {CONF}
 """
 READ_ONLY = "mount --bind /etc/corosync /etc/corosync; mount -o remount,ro,bind /etc/corosync"
 """Shell, run on a node: its /etc/corosync is a tiny disk that is full (/etc/corosync/fill fills it), or cannot be written."""
+WRITABLE = "umount --lazy /etc/corosync"
+"""Shell that undoes READ_ONLY. Lazily: the daemon writes there again and again, and while it has a file open umount refuses."""
 
 
 def conf_bytes(node: Node) -> bytes:

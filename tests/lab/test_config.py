@@ -18,6 +18,7 @@ from lab.stories import (
     FULL,
     QUICK,
     READ_ONLY,
+    WRITABLE,
     conf_bytes,
     everything,
     in_force,
@@ -173,7 +174,7 @@ def test_push_without_quorum(make_cluster: MakeCluster) -> None:
     ("harm", "heal", "why"),
     [
         (FULL, "rm /etc/corosync/fill", "No space left on device"),
-        (READ_ONLY, "umount /etc/corosync", "Read-only file system"),
+        (READ_ONLY, WRITABLE, "Read-only file system"),
     ],
     ids=["full", "read-only"],
 )
@@ -216,7 +217,7 @@ def test_the_heir_cannot_store_and_the_master_dies(make_cluster: MakeCluster) ->
     wait_for(lambda: obstacles(n8, n2) == ["config-differs"], "n2 is not eligible")
     n4.power_off()
     wait_for(lambda: everything(n8) and nothing(n2), "n8 takes over, though n2 has the higher priority")
-    shell(n2, "umount /etc/corosync")
+    shell(n2, WRITABLE)
     # Which of them is master then depends on whether n8 could have its priorities stored in the meantime.
     wait_for(lambda: not obstacles(n8, n2) and not obstacles(n8, n8), "n2 catches up", limit=120)
     wait_for(lambda: conf_bytes(n2) == conf_bytes(n8), "both have the same file")
@@ -253,7 +254,7 @@ def test_an_offer_that_no_quorum_stores_is_withdrawn(make_cluster: MakeCluster) 
     untouched(cluster, before)
     assert noted(n4, "config-withdrawn", version=2)
     for each in (n2, n8):
-        shell(each, "umount /etc/corosync")
+        shell(each, WRITABLE)
     pushed = commented(n4, "everybody can")
     n4.cli("config", "push", put(n4, pushed))
     assert in_force(cluster, 3) == stamped(pushed.encode(), 3)
