@@ -181,14 +181,14 @@ def rewrite(s: State, now: Instant) -> None:
     own, then the operators'."""
     versions = [s.storing.file.version, s.storing.running, s.offer.config.version if s.offer is not None else 0]
     s.burnt = max(s.burnt, *versions, *[peer.file.version for peer in s.group.peers.values()])
-    files = {node: s.group.peers[node].file for node in s.group.present}
+    files = s.group.files
     s.rewrite.settle(files, s.storing, s.quorum, now, s.config.timing, s.out)
     _withdraw_again(s, now)
     goal = _goal(s, files)
     s.storing.aim(goal, now)
     if s.rewrite.idle and goal is None:
         s.storing.restamp(s.burnt + 1, s.group.present, now, s.out)
-    if s.group.settled:
+    if goal is not None and s.group.settled:
         s.storing.ask((node for node, file in files.items() if file == goal and node != s.me), now, s.out)
     if not s.acting or not s.rewrite.idle or not s.group.settled or s.storing.busy:
         return
@@ -226,10 +226,10 @@ def _goal(s: State, files: dict[NodeId, ConfigId]) -> ConfigId | None:
         return s.offer.config
     if s.agreed.version > own:
         return s.agreed
+    if not s.acting or not s.rewrite.idle:
+        return None
     newest = max((file for file in files.values() if not s.voided(file)), default=s.agreed)
-    if s.acting and s.rewrite.idle and newest.version > max(own, s.agreed.version):
-        return newest
-    return None
+    return newest if newest.version > max(own, s.agreed.version) else None
 
 
 def _begin(s: State, request: Request) -> None:

@@ -141,6 +141,8 @@ class Group:
     formed_once: bool = False
     counted: tuple[object, tuple[NodeId, ...]] = ((), ())
     """What `present` was last made from, and what it was then: it is asked for at every turn, and seldom another one."""
+    filed: tuple[list[object], dict[NodeId, ConfigId]] = field(default_factory=lambda: ([], {}))
+    """The same of `files`."""
 
     @property
     def here(self) -> tuple[NodeId, ...]:
@@ -161,6 +163,14 @@ class Group:
             here = set(self.ring_nodes) & set(self.members)
             self.counted = made_from, tuple(node for node in sorted(self.peers) if node in here)
         return self.counted[1]
+
+    @property
+    def files(self) -> dict[NodeId, ConfigId]:
+        """The corosync.conf of each node of the line whose daemon is in the group. Not to be changed."""
+        made_from = [self.present, *[peer.file for peer in self.peers.values()]]
+        if self.filed[0] != made_from:
+            self.filed = made_from, {node: self.peers[node].file for node in self.present}
+        return self.filed[1]
 
     def open_round(self, now: Instant) -> None:
         self.open, self.round_since = True, now
@@ -287,10 +297,17 @@ class Group:
         found: set[NodeId] = set()
         if self.open and now >= self.round_since + hello_ms:
             found |= set(self.here) - set(self.said) - self.excused
-        if lease_ms is not None:
+        if lease_ms is not None and now >= min(self.seen.values(), default=now) + lease_ms:
             found |= {node for node in self.present if now >= self.seen.get(node, now) + lease_ms}
         found |= {node for node, since in self.pending.items() if now >= since + restart_ms and node not in self.members}
         return tuple(sorted(found - {self.me}))
+
+    def silences(self, lease_ms: int, last: Instant) -> list[Instant]:
+        """When another node may be declared absent: the first such instant after `last` is among them."""
+        oldest = min(self.seen.values(), default=None)
+        if oldest is not None and oldest + lease_ms > last and oldest != self.seen.get(self.me):
+            return [Instant(oldest + lease_ms)]
+        return [Instant(seen + lease_ms) for node, seen in self.seen.items() if node != self.me]
 
     def disconnected(self) -> None:
         """corosync is gone: no ring, no group, no line."""

@@ -41,12 +41,13 @@ def count(s: State) -> None:
     keeping, needed = s.keeping, majority(s)
     if not keeping.open or not needed:
         return
-    acks = [(ack.index, node) for node, ack in keeping.acks.items() if same_chapter(ack, keeping.version)]
+    version, least = keeping.version, keeping.reached  # what is at most as far as that takes nobody further
+    acks = [(ack.index, n) for n, ack in keeping.acks.items() if ack.index > least and same_chapter(ack, version)]
     votes = 0
     for index, node in sorted(acks, reverse=True):
         votes += s.quorum.votes.get(node, 0)
         if votes >= needed:
-            keeping.reached = max(keeping.reached, index)
+            keeping.reached = index
             return
 
 

@@ -26,11 +26,15 @@ class Quorum:
 
     def holds(self, nodes: Iterable[NodeId]) -> bool:
         """These nodes, with the device where it votes for us, reach the quorum."""
-        return bool(self.needed) and sum([self.votes.get(n, 0) for n in set(nodes)]) + self.device >= self.needed
+        return bool(self.needed) and self._of(nodes) + self.device >= self.needed
 
     def trusts(self, nodes: Iterable[NodeId]) -> bool:
         """These nodes alone reach the quorum: no quorate line can have gone on without one of them."""
-        return bool(self.needed) and sum(self.votes.get(n, 0) for n in set(nodes)) >= self.needed
+        return bool(self.needed) and self._of(nodes) >= self.needed
+
+    def _of(self, nodes: Iterable[NodeId]) -> int:
+        """Their votes; every heartbeat asks."""
+        return sum(map(self.votes.__getitem__, self.votes.keys() & nodes))
 
 
 @dataclass(slots=True)

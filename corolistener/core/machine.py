@@ -318,7 +318,7 @@ class Core:
             at += [Instant(since + timing.restart_ms) for since in s.group.pending.values()]
             at += s.group.declared.values()
             if s.lease.ends is not None:
-                at += [Instant(seen + timing.lease_ms) for node, seen in s.group.seen.items() if node != s.me]
+                at += s.group.silences(timing.lease_ms, s.last_step)
         if s.acting and s.quorum.exclusive:
             at += [mastership.vacated(s, node, since) for node, since in s.claims.items() if since is not None]
         at += [duty.deadline(duty.toward) for duty in s.duties.all()]

@@ -248,8 +248,8 @@ def _reported(row: Placed, node: NodeId, report: Report) -> Placed:
         return replace(row, frozen=f"was started by hand on node {node}")
     if node in row.holders:
         on = row.on or report.state is VmState.RUNNING
-        known = report.vm.definition or row.vm.definition
-        return replace(row, vm=replace(report.vm, definition=known), on=on)
+        vm = report.vm if report.vm.definition else replace(report.vm, definition=row.vm.definition)
+        return row if on is row.on and vm == row.vm else replace(row, vm=vm, on=on)
     return row
 
 

@@ -105,9 +105,9 @@ class Shelf:
         """Bring the next ones to the disk, first those that the others wait for."""
         if not self.unwritten or self.writing:
             return
-        together = [key for key in self.unwritten if key not in self.alone]
+        together = [key for key in self.unwritten if key not in self.alone] if self.alone else list(self.unwritten)
         keys, most = (together, WRITE_MOST) if together else (list(self.unwritten), 1)
-        own = [key for key in keys if key in self.untold]
+        own = [] if self.untold.isdisjoint(self.unwritten) else [key for key in keys if key in self.untold]
         many = (own + [key for key in keys[:most] if key not in self.untold])[:most]
         ticket, texts = out.ticket(), {key: self.unwritten.pop(key) for key in many}
         self.writing[ticket] = texts

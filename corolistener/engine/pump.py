@@ -89,6 +89,8 @@ class Pump:
 
     def deadline(self) -> Instant | None:
         """When `pass_time` is to be called at the latest."""
+        if not self.lanes and not self.sending:
+            return self.core.next_deadline()
         at = [self.core.next_deadline(), self.send_at if self.sending else None]
         at += [lane.expires for lane in self.lanes.values()]
         return min((instant for instant in at if instant is not None), default=None)

@@ -333,22 +333,22 @@ class Totem:
             if corosync.batch is not None and due == corosync.deliver_due:
                 corosync.batch.append(None)
                 return
-            batch = corosync.batch = [None]
-            corosync.deliver_due = due
-            self.heap.at(due, lambda: self._deliver(ring, node, batch))
+            corosync.batch, corosync.deliver_due = [None], due
+            self.heap.at(due, partial(self._deliver, ring, node, corosync.batch))
 
     def _deliver(self, ring: Ring, node: NodeId, batch: list[None]) -> None:
         """What comes in the same moment is read in one go, as by a dispatch of the real one."""
         corosync = self.nodes.get(node)
-        if corosync is not None and corosync.batch is batch:
+        if corosync is None:
+            return
+        if corosync.batch is batch:
             corosync.batch = None
+        if corosync.ring is not ring or corosync.frozen:
+            return
+        first, upto = ring.done[node], len(ring.log) if ring.limit is None else ring.limit[node]
         events: list[Event] = []
-        for _ in batch:
-            if not self._in(node, ring) or self.nodes[node].frozen:
-                break
-            index = ring.done[node]
-            if index < len(ring.log) and (ring.limit is None or index < ring.limit[node]):
-                events += self._taken(node, ring.log[index])
+        for item in ring.log[first : min(first + len(batch), upto)]:
+            events += self._taken(node, item)
         if events:
             self._later(node, events, 0)
 
@@ -379,6 +379,9 @@ class Totem:
         """News on CPG's descriptor keep their order."""
         corosync = self.nodes[node]
         corosync.news_due = max(corosync.news_due, self.heap.now + lag)
+        if not corosync.news and corosync.news_due == self.heap.now:
+            self.tell(node, events)
+            return
         life = corosync.life
 
         def tell() -> None:
@@ -387,10 +390,7 @@ class Totem:
                 self.tell(node, events)
 
         corosync.news += 1
-        if corosync.news == 1 and corosync.news_due == self.heap.now:
-            tell()
-        else:
-            self.heap.at(corosync.news_due, tell)
+        self.heap.at(corosync.news_due, tell)
 
     # Quorum
 

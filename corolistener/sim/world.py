@@ -120,12 +120,11 @@ class Daemon:
 
     def take(self, *events: Event) -> None:
         """News for this daemon, handled at once unless it is stopped."""
+        self.do(partial(self._post, events))
 
-        def post() -> None:
-            for event in events:
-                self.pump.post(event)
-
-        self.do(post)
+    def _post(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            self.pump.post(event)
 
     def do(self, call: Callable[[], None]) -> None:
         if not self.alive:
