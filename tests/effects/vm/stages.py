@@ -5,6 +5,7 @@ A stage has the effect under test, what it has told so far, and hands that do to
 
 import asyncio
 import contextlib
+import itertools
 import os
 import time
 import uuid
@@ -34,6 +35,8 @@ from corolistener.sim.hypervisor import Hypervisor as Virtual
 T = TypeVar("T")
 LIMIT_S = 60.0
 ME = NodeId(1)
+STAGES = itertools.count(1)
+"""They share a libvirt: no two may have VMs of one name."""
 UNTIL = Until(RingId(7, ME), Instant(1 << 40))
 RUNNING, SUSPENDED = VmState.RUNNING, VmState.SUSPENDED
 TEST_XML = """\
@@ -197,7 +200,7 @@ class Libvirt(Stage):
 
     def __init__(self, uri: str, storage: str, **options: Any) -> None:
         super().__init__()
-        self.uri, self.prefix = uri, f"t{os.getpid()}-{uuid.uuid4().hex[:4]}-"
+        self.uri, self.prefix = uri, f"t{os.getpid()}-{next(STAGES)}-"
         self.settings = VmSettings(**{"uri": uri, "manage": Manage.SHARED, "shared_storage": (storage,)} | options)
         self.hand = libvirt.open(uri)
         self.shelf: dict[tuple[VmName, str], bytes] = {}
