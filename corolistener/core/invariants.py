@@ -134,7 +134,7 @@ STANDING: dict[str, Check] = {
     "acting-needs-quorum": _acting_needs_quorum,
     "acting-means-elected": _acting_means_elected,
 }
-"""Those that a step without any action can break, too. All are about who acts."""
+"""Those that a step without any action can break, too."""
 CHECKS: dict[str, Check] = {
     **STANDING,
     "taking-means-acting": _taking_means_acting,
@@ -151,8 +151,7 @@ CHECKS: dict[str, Check] = {
 def check(core: Core, actions: list[Action], before: Mode, now: Instant) -> None:
     """Raises InvariantViolation for the first one that does not hold after a step from mode `before`."""
     s = core.state
-    checks = CHECKS if actions else STANDING if s.acting else {}
-    for name, holds in checks.items():
+    for name, holds in (CHECKS if actions else STANDING).items():
         evidence = holds(s, actions, now)
         if evidence is not None:
             raise InvariantViolation(name, evidence)

@@ -17,6 +17,7 @@ from corolistener.core.events import Copied, CopyChanged, Defined, Event, Hyperv
 from corolistener.core.messages import VmState
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.heap import Chance, Heap
+from corolistener.wire import values
 
 VmAction = StartVm | ResumeVm | SuspendVm | StopVm | MarkVm | MigrateVm | ShutDownVm | EditVm
 Answer = Callable[[Outcome], None]
@@ -114,8 +115,8 @@ class Instance:
 
 
 def definition(vm: Vm) -> bytes:
-    """The text that a VM is started from: everything that is said of it."""
-    return repr(replace(vm, definition="")).encode()
+    """The text that a VM is started from: everything that is said of it, its sets in one order in every process."""
+    return values.dump_line(replace(vm, definition="")).encode()
 
 
 def known_as(vm: Vm) -> Vm:

@@ -1,5 +1,7 @@
 """The virtual hypervisor keeps the promises that the core rests on, and counts what executes where."""
 
+from dataclasses import replace
+
 from corolistener.core.actions import MarkVm, Reason, ResumeVm, StartVm, StopVm, SuspendVm, Until
 from corolistener.core.capacity import Vm
 from corolistener.core.events import CopyChanged, Event, HypervisorLost, Listed, Outcome, Result
@@ -7,7 +9,7 @@ from corolistener.core.messages import VmState
 from corolistener.core.view import NO_RING
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 from corolistener.sim.heap import Chance, Heap
-from corolistener.sim.hypervisor import Executions, Hypervisor, VmAction
+from corolistener.sim.hypervisor import Executions, Hypervisor, VmAction, definition
 
 N1, N2 = NodeId(1), NodeId(2)
 A = VmName("a")
@@ -161,3 +163,10 @@ def test_twice_is_noticed_at_the_instant() -> None:
     assert executions.twice == {A}
     executions.end(A, N2, 9)
     assert not executions.twice
+
+
+def test_equal_vms_have_one_definition() -> None:
+    """However their sets came to be: else a seed would be another run in another process."""
+    one, same = frozenset((NodeId(1), NodeId(9))), frozenset((NodeId(9), NodeId(1)))
+    assert repr(one) != repr(same), "Python keeps these two in the order in which they came"
+    assert definition(replace(VM, nodes=one)) == definition(replace(VM, nodes=same)) != definition(VM)
