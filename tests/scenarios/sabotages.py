@@ -4,6 +4,8 @@ Where a rule has a second one behind it, both are broken: alone it could do no h
 `docs/sabotage.md` is the table of what each was found by; `python -m tests.scenarios.sabotages` draws it anew.
 """
 
+import argparse
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -275,23 +277,35 @@ def _in_short(said: str) -> str:
     return " ".join(said.split(": ", 1)[-1].split())[:110].replace("|", "/")
 
 
-def drawn(names: list[str]) -> Iterator[str]:
+def _row(name: str) -> str:
+    found = search(name)
+    assert found is not None, f"{name} is not told by {SEEDS_MOST} seeds"
+    seed, said = found
+    print(f"{name}: seed {seed}", flush=True)
+    return f"| {name} | seed {seed} | {seed + 1} | {_in_short(said)} |"
+
+
+def drawn(names: list[str], jobs: int) -> list[str]:
     """Rows of the table: what tells, after how many seeds, and what it says. Rows that are not asked for stay as they were."""
     old = {line.split("|")[1].strip(): line for line in TABLE.read_text().splitlines() if line.startswith("| ")}
-    for name in SABOTAGES:
-        if name not in names:
-            yield old[name]
-        else:
-            found = search(name)
-            assert found is not None, f"{name} is not told by {SEEDS_MOST} seeds"
-            seed, said = found
-            yield f"| {name} | seed {seed} | {seed + 1} | {_in_short(said)} |"
-            print(f"{name}: seed {seed}", flush=True)
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        rows = {name: pool.apply_async(_row, (name,)) for name in names}
+        return [rows[name].get() if name in rows else old[name] for name in SABOTAGES]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Draw docs/sabotage.md anew: the first seed that tells of each sabotage.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="sabotages to search again (all)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:] or list(SABOTAGES)
+    asked = _arguments()
+    if unknown := set(asked.names) - set(SABOTAGES):
+        sys.exit(f"sabotages: there is no sabotage named {min(unknown)!r}")
     lines = TABLE.read_text().splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("|---"))
     last = next((number for number in range(first + 1, len(lines)) if not lines[number].startswith("|")), len(lines))
-    TABLE.write_text("\n".join([*lines[: first + 1], *drawn(asked), *lines[last:]]) + "\n")
+    rows = drawn(asked.names or list(SABOTAGES), asked.jobs)
+    TABLE.write_text("\n".join([*lines[: first + 1], *rows, *lines[last:]]) + "\n")
