@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from corolistener.cli import check_vms, render
+from corolistener.cli import check_safety, check_vms, render
 from corolistener.cli.verbs import Parser
 from corolistener.client import ClientError, connect
 from corolistener.coroconf.facts import Facts, read_facts
@@ -283,6 +283,12 @@ def _vms(found: Found) -> Iterator[Finding]:
         yield Finding(level, "vms", text, path)
 
 
+def _safety(found: Found) -> Iterator[Finding]:
+    """Whether others than root can change what this node does."""
+    for level, topic, text, path in check_safety.look(found.settings):
+        yield Finding(level, topic, text, path)
+
+
 def _locks(found: Found) -> Iterator[Finding]:
     """Whether others can remove or rename lock files: only in a directory of root's, sticky if others may write."""
     path = found.settings.locks.directory
@@ -357,6 +363,7 @@ CHECKS: tuple[Callable[[Found], Iterable[Finding]], ...] = (
     _service,
     _agents,
     _vms,
+    _safety,
     _locks,
     _key,
     _drop_in,

@@ -45,7 +45,7 @@ def run(path: str | None = None, watchdog: Device | None = None) -> int:
     `watchdog` is reached in place of the device that the settings name.
     """
     kept = take_kept((WATCHDOG,))
-    settings = settings_module.load(path)
+    settings = settings_module.load_to_run(path)
     me, cluster = whoami(settings)
     log = Log(settings.log)
     try:
@@ -194,7 +194,7 @@ class _Shell:
         log.reopen()
         notifier.reloading()
         try:
-            fresh = settings_module.load(self._path)
+            fresh = settings_module.load_to_run(self._path)
             _, cluster = whoami(fresh)
         except ConfigError as error:
             log.say(logging.ERROR, "settings-kept", why=error)

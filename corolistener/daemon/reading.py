@@ -7,15 +7,17 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from corolistener.daemon.kinds import Kind
 from corolistener.daemon.toml_lines import line_in_message, line_of
 from corolistener.daemon.vmmgr import Given
+from corolistener.effects import trust
 from corolistener.errors import ConfigError
 
 Values = dict[str, Given]
+MOST = 1 << 20
+"""Bytes of a settings file."""
 
 
 class Remark(NamedTuple):
@@ -65,12 +67,14 @@ class Reading:
 
     def read_toml(self, *, must_exist: bool) -> None:
         try:
-            self.text = Path(self.path).read_text(encoding="utf-8")
+            self.text = trust.read(self.path, MOST).decode("utf-8")
             self.exists = True
             tables = tomllib.loads(self.text)
         except FileNotFoundError:
             if must_exist:
                 self.refuse(0, "there is no such file")
+        except ConfigError as error:
+            self.problems.append(error)
         except OSError as error:
             self.refuse(0, error.strerror or str(error))
         except UnicodeDecodeError as error:

@@ -16,6 +16,7 @@ from corolistener.core.config import Care, CloudAddress, OnTakeover, ProofKind, 
 from corolistener.daemon import kinds, vmmgr
 from corolistener.daemon.kinds import Kind
 from corolistener.daemon.reading import Known, Reading, Remark, kinds_of
+from corolistener.effects import trust
 from corolistener.errors import ConfigError
 from corolistener.wire.control import RUN_DIRECTORY
 from corolistener.wire.pull import PORT
@@ -204,6 +205,11 @@ class Settings:
         """The log file: the one set, else the seed's where VMmanager's tree exists, else /var/log's."""
         return self.paths.log or (LOG_SEED if Path(LOG_SEED).parent.is_dir() else LOG)
 
+    def programs(self) -> tuple[str, ...]:
+        """What the daemon runs as root: the service's hooks, and the fence agents."""
+        hooks = (self.service.hook, self.service.moved)
+        return (*(hook for hook in hooks if hook is not None), *(agent.program for agent in self.agents))
+
     def least_lease_ms(self, token_ms: int, consensus_ms: int, device_ms: int = 0) -> int:
         """The shortest lease that outlives a membership change (safety.md, "Lease, grace, watchdog")."""
         return token_ms + consensus_ms + device_ms + 2 * self.fencing.heartbeat_ms + LEASE_SLACK_MS
@@ -238,6 +244,15 @@ def load(path: str | None = None) -> Settings:
     if examined.settings is None:
         raise examined.problems[0]
     return examined.settings
+
+
+def load_to_run(path: str | None = None) -> Settings:
+    """As load(), for the daemon, which runs the programs that they name. Raises ConfigError also where others than root can
+    change one of these."""
+    settings = load(path)
+    for problem in trust.objections(settings.programs()):
+        raise problem
+    return settings
 
 
 def problems(path: str | None = None) -> list[ConfigError]:

@@ -1,12 +1,17 @@
 """VMmanager's own settings file: lines `Name value`, `#` comments; drop-ins in a directory of its name + `.d`.
 
 A later line counts, and drop-ins, sorted by name, come after the file. Hidden files and editors' copies are none.
+A file or directory that others than root can change is refused (effects/trust): the address would be theirs to choose.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
+from corolistener.effects import trust
 from corolistener.errors import ConfigError
+
+MOST = 1 << 20
+"""Bytes of one file."""
 
 
 class Given(NamedTuple):
@@ -29,6 +34,7 @@ def read(path: str, names: tuple[str, ...]) -> dict[str, Given]:
 
 
 def _drop_ins(directory: Path) -> list[Path]:
+    trust.require(directory)
     try:
         entries = sorted(directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -40,7 +46,7 @@ def _drop_ins(directory: Path) -> list[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        return trust.read(path, MOST).decode("utf-8", "surrogateescape").split("\n")
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -1,7 +1,7 @@
 """The key that the nodes share: read, made, and taken over from the cluster by a new node.
 
 It is corolistener's own (`corolistener config keygen`) where there is one, else corosync's authkey, which is the same
-on every node already where corosync encrypts. Both are raw bytes. A key that others may read is none, and refused.
+on every node already where corosync encrypts. Both are raw bytes. A key that others may read or replace is none, and refused.
 All of it blocks.
 """
 
@@ -12,7 +12,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from corolistener.effects import files
+from corolistener.effects import files, trust
 from corolistener.errors import ConfigError, EffectError, RequestRefused
 from corolistener.wire.pull import KEY_MOST, Key
 
@@ -101,6 +101,7 @@ def _loaded(path: Path) -> bytes | None:
     mode = stat.S_IMODE(look.st_mode)
     if mode & 0o077:
         raise ConfigError(str(path), 0, f"others may read or write this key (mode {mode:04o}): chmod 0400, or make another")
+    trust.require(path)
     if len(key) < KEY_LEAST:
         raise ConfigError(str(path), 0, f"{len(key)} bytes are no key: make one with `corolistener config keygen`")
     return key

@@ -349,6 +349,37 @@ def test_what_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
         settings.load(str(latin))
 
 
+@pytest.mark.parametrize("name", ["corolistener.toml", "vmmgr.conf", "vmmgr.conf.d", "vmmgr.conf.d/a.conf", "."])
+def test_what_others_can_write_is_not_read(write, tmp_path: Path, name: str) -> None:
+    path = write('[cloud]\ndevice = "br0"\n', **{"a.conf": "CloudIp 10.0.0.1"})
+    assert settings.load(path).address is not None
+    open_to_all = (tmp_path / name).resolve()
+    open_to_all.chmod(0o777)
+    [said, *_] = [str(problem) for problem in settings.problems(path)]
+    assert f"{open_to_all} (mode 0777): chmod go-w {open_to_all}" in said
+    assert "every user" in said
+
+
+def test_a_drop_in_directory_that_others_own_is_not_read(write, tmp_path: Path) -> None:
+    path = write("", **{"a.conf": "CloudIp 10.0.0.1"})
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "vmmgr.conf.d", 12345, 0)
+        assert "belongs to uid 12345" in whys(path)[0]
+
+
+@pytest.mark.parametrize("table", ["[service]\nhook = ", "[service]\nmoved = ", "[[fencing.agent]]\nnodes = [1]\nprogram = "])
+def test_the_daemon_runs_no_program_that_others_can_change(write, tmp_path: Path, table: str) -> None:
+    program = tmp_path / "bin" / "program"
+    program.parent.mkdir()
+    program.touch(0o755)
+    path = write(f'{table}"{program}"\n')
+    assert str(program) in settings.load_to_run(path).programs()
+    program.parent.chmod(0o777)
+    assert settings.load(path)  # questions of others are still answered
+    with pytest.raises(ConfigError, match=f"{program}: every user can replace what is in the directory {program.parent}"):
+        settings.load_to_run(path)
+
+
 def test_the_lease_is_the_least_that_outlives_a_membership_change(write) -> None:
     # The example of safety.md: token 1000 (1650 with the coefficient), consensus 1980.
     got = settings.load(write(""))
