@@ -14,7 +14,8 @@ TOKEN_MS = 3000
 TOKEN_COEFFICIENT_MS = 650
 """corosync's default for totem.token_coefficient: added per node beyond the second."""
 PRIO_MAX = 2**31 - 1
-VERSION_MAX = 2**64 - 1
+VERSION_MAX = 2**53 - 1
+"""corosync takes 64 bits; nothing is left to count on from there, and JSON cannot say it."""
 NODEID_MAX = 2**32 - 1
 LINKS = 8
 """corosync 3 has links 0 to 7."""

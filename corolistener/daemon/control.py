@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from corolistener.daemon.asked import shown
 from corolistener.errors import ConfigError, CorolistenerError, EffectError, RequestRefused
 from corolistener.wire.control import ADMIN, CLIENT, QUEUED, VERBS, Decoder, FrameError, encode, request_of
 
@@ -189,7 +190,7 @@ class Connection(asyncio.Protocol):
 
     def _refusal(self, verb: str) -> RequestRefused | None:
         if verb not in VERBS:
-            return RequestRefused("unknown-verb", f"this daemon does not know {verb!r}")
+            return RequestRefused("unknown-verb", f"this daemon does not know {shown(verb)}")
         if VERBS[verb] == ADMIN and not self.peer.admin:
             return RequestRefused("not-permitted", f"{verb} is for root on the admin socket")
         if len(self._tasks) >= REQUESTS:

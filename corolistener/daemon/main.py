@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from corolistener.core.config import Cluster
 from corolistener.core.events import LeaveAsked
@@ -97,6 +100,9 @@ async def _live(
     _go_before_others(log)
     notifier.ready()
     connecting.add_done_callback(lambda task: node.left.set())
+    feeding.add_done_callback(partial(node.ended, "feeding"))
+    telling.add_done_callback(partial(node.ended, "telling"))
+    asyncio.get_running_loop().set_exception_handler(partial(_unexpected, node))
     try:
         await node.left.wait()
     finally:
@@ -125,6 +131,13 @@ def _go_before_others(log: Log) -> None:
         log.say(logging.WARNING, "no-real-time-priority", why=error.strerror or error)
 
 
+def _unexpected(node: Node, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A callback or a task of nobody has raised: the log says so. What decides has its own nets (Node.take, Node.ended)."""
+    error = context.get("exception")
+    trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+    node.log.say(logging.ERROR, "bug", action="loop", why=context.get("message", ""), trace=trace)
+
+
 async def _quietly(closing: Awaitable[None], log: Log) -> None:
     try:
         await asyncio.wait_for(asyncio.ensure_future(closing), 5)
@@ -133,14 +146,16 @@ async def _quietly(closing: Awaitable[None], log: Log) -> None:
 
 
 async def _feed(notifier: Notifier, node: Node) -> None:
-    """systemd's watchdog is fed by the loop that decides, so a stuck loop starves it."""
+    """systemd's watchdog is fed by a step that the core has taken: a loop that merely turns is no sign of life."""
     while True:
+        alive = node.step()
         status = node.status()
         words = "quorate" if status.quorate else "not quorate"
         master = f"node {status.master}" if status.master is not None else "nobody"
         if node.pump.broken is None:
             notifier.status(f"{'master' if status.acting else 'not master'}, {words}, master is {master}")
-        notifier.feed()
+        if alive:
+            notifier.feed()
         await asyncio.sleep(notifier.watchdog_s or 10)
 
 

@@ -53,11 +53,12 @@ class Timers(NamedTuple):
 
 
 class _Sender(threading.Thread):
-    """Multicasts in order, and waits where corosync makes it wait."""
+    """Multicasts in order, and waits where corosync makes it wait. `failed` is called once, from this thread, when it ends
+    because corosync or this program failed: what is put after that reaches nobody."""
 
-    def __init__(self, group: cpg.Cpg) -> None:
+    def __init__(self, mcast: Callable[[bytes], None], failed: Callable[[Exception], None]) -> None:
         super().__init__(name="corosync-sender", daemon=True)
-        self._group = group
+        self._mcast, self._failed = mcast, failed
         self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._over = threading.Event()
 
@@ -68,17 +69,18 @@ class _Sender(threading.Thread):
         return True
 
     def run(self) -> None:
-        while (data := self._unsent.get()) is not None and self._sent(data):
-            pass
+        try:
+            while (data := self._unsent.get()) is not None and self._sent(data):
+                pass
+        except Exception as error:  # noqa: BLE001 - a sender that is gone must be noticed, whatever ended it
+            self._failed(error)
 
     def _sent(self, data: bytes) -> bool:
         while not self._over.is_set():
             try:
-                self._group.mcast(data)
+                self._mcast(data)
             except (TryAgain, Interrupt):
                 time.sleep(AGAIN_S)
-            except CsError:
-                return False  # the descriptors tell the loss
             else:
                 return True
         return False
@@ -93,7 +95,7 @@ class _Sender(threading.Thread):
 class _Handles:
     """One connection: all handles and the sender. Everything here may wait for corosync; nothing runs in the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._open: list[Handle] = []
         self.sender: _Sender | None = None
         try:
@@ -112,7 +114,7 @@ class _Handles:
         except BaseException:
             self.close()
             raise
-        self.sender = _Sender(self.group)
+        self.sender = _Sender(self.group.mcast, failed)
         self.sender.start()
 
     def _own(self, handle: Any) -> Any:
@@ -180,13 +182,14 @@ class Membership:
         self._nodes: set[int] = set()
         self._recount = Recount(log)
         self._retired = False
+        self._connections = 0
 
     async def keep_connected(self) -> None:
         """Connect, wait for the loss, say so, and again; ends by cancellation only."""
         pause, told = BACKOFF_FIRST_S, ""
         while not self._retired:
             try:
-                handles = await asyncio.to_thread(_Handles)
+                handles = await asyncio.to_thread(_Handles, self._failing())
             except CsError as error:
                 if str(error) != told:
                     told = str(error)
@@ -198,12 +201,28 @@ class Membership:
             await self._live(handles)
         await asyncio.Event().wait()
 
+    def _failing(self) -> Callable[[Exception], None]:
+        """For the next connection's sender to call, from its thread: without one the connection is useless."""
+        loop = asyncio.get_running_loop()
+        number = self._connections = self._connections + 1
+
+        def failed(error: Exception) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                loop.call_soon_threadsafe(self._sender_failed, number, error)
+
+        return failed
+
+    def _sender_failed(self, number: int, error: Exception) -> None:
+        if number == self._connections and self._handles is not None:
+            self._lost(error)
+
     async def _live(self, handles: _Handles) -> None:
         self._log.say(logging.INFO, "corosync-connected", group=GROUP)
         self._handles, self._counted, self._ran = handles, None, 0
         self._gone.clear()
         self._told_timers(handles.found)
         inquiring = asyncio.create_task(self._inquire(handles))
+        inquiring.add_done_callback(self._inquired)
         self._watch(handles.group, self._from_cpg)
         self._watch(handles.quorum, self._from_quorum)
         self._watch(handles.votes, lambda _: self._count.set())
@@ -218,8 +237,7 @@ class Membership:
             self._recount.forget()
             inquiring.cancel()
         self._post([e.CorosyncLost()])
-        with contextlib.suppress(asyncio.CancelledError):
-            await inquiring
+        await asyncio.gather(inquiring, return_exceptions=True)
         await asyncio.to_thread(handles.close)
 
     def _watch(self, handle: Handle, take: Callable[[list[Any]], None]) -> None:
@@ -229,12 +247,10 @@ class Membership:
             if self._gone.is_set():
                 return
             try:
-                values = handle.dispatch()  # type: ignore[attr-defined]
-            except CsError as error:
+                if values := handle.dispatch():  # type: ignore[attr-defined]
+                    take(values)
+            except Exception as error:  # noqa: BLE001 - what cannot be read is lost: a new connection begins anew
                 self._lost(error)
-                return
-            if values:
-                take(values)
 
         descriptor = handle.fileno()
         self._watched.append(descriptor)
@@ -248,7 +264,7 @@ class Membership:
             loop.remove_reader(descriptor)
         self._watched.clear()
 
-    def _lost(self, error: CsError) -> None:
+    def _lost(self, error: Exception) -> None:
         if not self._gone.is_set():
             self._log.say(logging.WARNING, "corosync-disconnected", why=error)
             self._unwatch()
@@ -314,6 +330,12 @@ class Membership:
         finally:
             for task in asked:
                 task.cancel()
+
+    def _inquired(self, task: asyncio.Task[None]) -> None:
+        """Nobody asks any more: whatever ended that, a new connection begins anew."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.say(logging.ERROR, "bug", action="inquire", why=repr(error))
+            self._gone.set()
 
     def _tell_running(self, version: int) -> None:
         if version != self._ran:

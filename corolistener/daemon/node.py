@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from corolistener.effects.memory import Memory
 from corolistener.effects.service import Service
 from corolistener.effects.watchdog import Device
 from corolistener.engine.lanes import DEADLINES_MS
-from corolistener.engine.pump import Pump
+from corolistener.engine.pump import Pump, escaped
 from corolistener.errors import ConfigError, EffectError, InvariantViolation
 from corolistener.ids import NodeId, VmName
 
@@ -147,7 +148,11 @@ class Node:
         asyncio.get_running_loop().call_soon(self._kick)
 
     def _kick(self) -> None:
-        """Run the pump and set the timer for what it waits for. Never from inside itself."""
+        """Run the pump, and set the timer for what it waits for. Never from inside itself.
+
+        What goes wrong around the pump ends deciding as what goes wrong in it does: without a timer this node would hold
+        what it holds, silently and for ever.
+        """
         if self._running:
             return
         self._running = True
@@ -155,15 +160,30 @@ class Node:
         self.log.stamp = stamped if stamped is not None else time.time()
         try:
             self.pump.run(now())
+            self._arm()
+            keeping = self.pump.core.state.keeping
+            self.estate.tell_managed(keeping.version, keeping.ledger.placements)
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing of it may leave the loop dead and silent
+            self.log.say(logging.ERROR, "bug", action="kick", trace=traceback.format_exc())
+            self.pump.give_up(escaped("node-runs", error))
+            self.pump.run(now())
         finally:
             self._running = False
             self.log.stamp = stamped
-        self._arm()
-        keeping = self.pump.core.state.keeping
-        self.estate.tell_managed(keeping.version, keeping.ledger.placements)
         if self.pump.broken is not None and not self._told_broken:
             self._told_broken = True
             self._report(self.pump.broken)
+
+    def step(self) -> bool:
+        """Have the core take a step; whether it did. A core that has given up takes none, and that is no fault any more."""
+        before = self.pump.steps
+        self.take([e.TimePassed()])
+        return self.pump.steps > before or self.pump.broken is not None
+
+    def ended(self, name: str, task: asyncio.Future[None]) -> None:
+        """A task that never ends has ended. Nothing is decided there: the log says so, and an unfed watchdog does the rest."""
+        if not task.cancelled() and not self.left.is_set():
+            self.log.say(logging.CRITICAL, "bug", action=name, why=repr(task.exception()))
 
     def _arm(self) -> None:
         if self._timer is not None:

@@ -5,7 +5,6 @@ import base64
 import binascii
 import itertools
 import logging
-import pwd
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +13,13 @@ import corolistener
 from corolistener.core.actions import Answer
 from corolistener.core.config import CloudAddress
 from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event, OrderAsked
-from corolistener.core.messages import PROTOCOL, AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
+from corolistener.core.messages import PROTOCOL, TEXT_MOST, AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
 from corolistener.core.status import LedgerStatus, NodeStatus, Status
 from corolistener.core.view import NO_RING
 from corolistener.core.wishes import Wishes, WishOrder
+from corolistener.coroconf.facts import NODEID_MAX, PRIO_MAX, VERSION_MAX
 from corolistener.daemon import vm_frames
+from corolistener.daemon.asked import check, shown
 from corolistener.daemon.clock import now
 from corolistener.daemon.control import Peer
 from corolistener.daemon.node import Node
@@ -61,6 +62,7 @@ class Operators:
         self.node.log.say(logging.INFO, code, **fields)
 
     async def request(self, verb: str, args: Frame, progress: Progress, peer: Peer) -> Frame:
+        check(verb, args)
         if VERBS.get(verb) == ADMIN:
             self.note("request", {"verb": verb, "uid": str(peer.uid), "pid": str(peer.pid)})
         match verb:
@@ -126,7 +128,7 @@ class Operators:
     async def _decree(self, verb: str, args: Frame, peer: Peer, progress: Progress) -> Frame:
         """Ask for a change of the ledger, and wait a while for it: without a quorum it does not come."""
         if verb == "fence-confirm":
-            lost = NodeId(_whole(args, "node"))
+            lost = NodeId(_whole(args, "node", NODEID_MAX))
             by = f"{_name(peer.uid)} at node {self.node.config.me}"
             await self._ask(lambda number: ConfirmAsked(number, lost, by), progress)
             so = await self._becomes(lambda seen: all(debt.proof for debt in seen.owed if debt.node == lost))
@@ -175,27 +177,26 @@ def change_of(verb: str, args: Frame) -> Change:
     try:
         match verb:
             case "config-push":
-                return PushText(base64.b64decode(args["text"], validate=True))
+                return _pushed(args)
             case "config-revert":
-                return RevertTo(_whole(args, "version"))
+                return RevertTo(_whole(args, "version", VERSION_MAX))
             case "node-add":
                 return AddNode(
-                    str(args["address"]),
-                    NodeId(_whole(args, "id", 0)),
-                    str(args.get("name") or ""),
-                    _whole(args, "priority", 0),
+                    _text(args, "address"),
+                    NodeId(_whole(args, "id", NODEID_MAX, 0)),
+                    _text(args, "name", ""),
+                    _whole(args, "priority", PRIO_MAX, 0),
                     _switch(args),
                 )
             case "node-edit":
-                name, priority = args.get("name"), args.get("priority")
                 return EditNode(
-                    NodeId(_whole(args, "id")),
-                    None if name is None else str(name),
-                    None if priority is None else _whole(args, "priority"),
+                    NodeId(_whole(args, "id", NODEID_MAX)),
+                    None if args.get("name") is None else _text(args, "name"),
+                    None if args.get("priority") is None else _whole(args, "priority", PRIO_MAX),
                     _switch(args),
                 )
             case "node-remove":
-                return RemoveNode(NodeId(_whole(args, "id")))
+                return RemoveNode(NodeId(_whole(args, "id", NODEID_MAX)))
     except KeyError as missing:
         raise RequestRefused("bad-request", f"{verb}: {missing.args[0]} is missing") from None
     except (TypeError, binascii.Error) as error:
@@ -203,14 +204,35 @@ def change_of(verb: str, args: Frame) -> Change:
     raise RequestRefused("unknown-verb", f"{verb}: not known to this daemon")
 
 
-def _whole(args: Frame, name: str, default: int | None = None) -> int:
+def _pushed(args: Frame) -> PushText:
+    text = args["text"]
+    if not isinstance(text, str):
+        raise RequestRefused("bad-request", f"text: expected base64, found {shown(text)}")
+    pushed = base64.b64decode(text, validate=True)
+    if len(pushed) > TEXT_MOST:
+        raise RequestRefused("bad-request", f"text: {len(pushed)} bytes are too many for a corosync.conf: {TEXT_MOST} at most")
+    return PushText(pushed)
+
+
+def _whole(args: Frame, name: str, most: int, default: int | None = None) -> int:
     value = args.get(name)
     if value is None:
         if default is None:
             raise KeyError(name)
         return default
-    if type(value) is not int:
-        raise RequestRefused("bad-request", f"{name}: expected a whole number, found {value!r}")
+    if type(value) is not int or not 0 <= value <= most:
+        raise RequestRefused("bad-request", f"{name}: expected a whole number from 0 to {most}, found {shown(value)}")
+    return value
+
+
+def _text(args: Frame, name: str, default: str | None = None) -> str:
+    value = args.get(name)
+    if value is None:
+        if default is None:
+            raise KeyError(name)
+        return default
+    if not isinstance(value, str) or not value.isprintable():
+        raise RequestRefused("bad-request", f"{name}: expected one line of text, found {shown(value)}")
     return value
 
 
@@ -223,17 +245,14 @@ def _reason(args: Frame) -> str:
 
 
 def _name(uid: int) -> str:
-    """A user as people and the log know them."""
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
+    """A user as the log knows them. Nobody is asked for the name: what answers may be on another machine, and be silent."""
+    return "root (uid 0)" if uid == 0 else f"uid {uid}"
 
 
 def _switch(args: Frame) -> bool | None:
     value = args.get("replication")
     if value not in (None, "on", "off"):
-        raise RequestRefused("bad-request", f"replication: expected on or off, found {value!r}")
+        raise RequestRefused("bad-request", f"replication: expected on or off, found {shown(value)}")
     return None if value is None else value == "on"
 
 

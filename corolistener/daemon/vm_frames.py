@@ -10,12 +10,15 @@ from corolistener.core.placing import what_if
 from corolistener.core.state import State
 from corolistener.core.vm_status import IN_DOUBT, CarrierStatus, VmStatus, Wanted, carriers_of, counts_of, undecided, vms_of
 from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder, Wishes, WishOrder
+from corolistener.daemon.asked import shown
 from corolistener.errors import RequestRefused
 from corolistener.ids import NodeId, VmName
 
 Frame = dict[str, Any]
 GROUP = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """What a group of VMs may be called: it is a word in a hypervisor's metadata and on command lines."""
+NAME_MOST = 255
+"""Bytes of a VM's name: hypervisors make the name of a file from it."""
 RANK_MOST = 2**31 - 1
 MOST = 500
 """VMs in one answer: a frame has an end."""
@@ -72,8 +75,8 @@ def wishes_in(args: Frame, nodelist: Iterable[NodeId]) -> Wishes:
 def name_in(args: Frame) -> VmName:
     """The VM that is meant. Raises RequestRefused."""
     name = args.get("vm")
-    if not isinstance(name, str) or not name:
-        raise RequestRefused("bad-request", f"vm: expected a name, found {name!r}")
+    if not isinstance(name, str) or not name or len(name.encode()) > NAME_MOST:
+        raise RequestRefused("bad-request", f"vm: expected a name, found {shown(name)}")
     return VmName(name)
 
 
@@ -83,7 +86,7 @@ def node_in(args: Frame, key: str, optional: bool = False) -> NodeId:
     if value is None and optional:
         return NodeId(0)
     if type(value) is not int or not 0 < value < 2**32:
-        raise RequestRefused("bad-request", f"{key}: expected the id of a node, found {value!r}")
+        raise RequestRefused("bad-request", f"{key}: expected the id of a node, found {shown(value)}")
     return NodeId(value)
 
 
@@ -91,21 +94,21 @@ def nodes_in(args: Frame, key: str) -> tuple[NodeId, ...]:
     """A list of node ids. Raises RequestRefused."""
     value = args.get(key)
     if not isinstance(value, list):
-        raise RequestRefused("bad-request", f"{key}: expected a list of node ids, found {value!r}")
+        raise RequestRefused("bad-request", f"{key}: expected a list of node ids, found {shown(value)}")
     return tuple(node_in({key: each}, key) for each in value)
 
 
 def _yes(args: Frame, key: str, default: bool | None = None) -> bool:
     value = args.get(key, default)
     if not isinstance(value, bool):
-        raise RequestRefused("bad-request", f"{key}: expected true or false, found {value!r}")
+        raise RequestRefused("bad-request", f"{key}: expected true or false, found {shown(value)}")
     return value
 
 
 def _rank(args: Frame, key: str) -> int | None:
     value = args.get(key)
     if value is not None and (type(value) is not int or not -RANK_MOST <= value <= RANK_MOST):
-        raise RequestRefused("bad-request", f"{key}: expected a whole number of at most {RANK_MOST}, found {value!r}")
+        raise RequestRefused("bad-request", f"{key}: expected a whole number of at most {RANK_MOST}, found {shown(value)}")
     return value
 
 
@@ -114,7 +117,7 @@ def _groups(args: Frame, key: str) -> frozenset[str] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(each, str) and GROUP.fullmatch(each) for each in value):
-        raise RequestRefused("bad-request", f"{key}: expected names of letters, digits and .:_- , found {value!r}")
+        raise RequestRefused("bad-request", f"{key}: expected names of letters, digits and .:_- , found {shown(value)}")
     return frozenset(value)
 
 
@@ -125,12 +128,12 @@ def vms_frame(s: State, args: Frame, unmanaged: Iterable[tuple[str, str]]) -> Fr
     """The answer to `vms`. Raises RequestRefused."""
     names, after = args.get("names"), args.get("after", "")
     if names is not None and not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
-        raise RequestRefused("bad-request", f"names: expected a list of names, found {names!r}")
+        raise RequestRefused("bad-request", f"names: expected a list of names, found {shown(names)}")
     if not isinstance(after, str):
-        raise RequestRefused("bad-request", f"after: expected a name, found {after!r}")
+        raise RequestRefused("bad-request", f"after: expected a name, found {shown(after)}")
     most = args.get("most", MOST)
     if type(most) is not int or not 0 <= most <= MOST:
-        raise RequestRefused("bad-request", f"most: expected 0 to {MOST}, found {most!r}")
+        raise RequestRefused("bad-request", f"most: expected 0 to {MOST}, found {shown(most)}")
     node = node_in(args, "node") if args.get("node") is not None else None
     picked = frozenset(map(VmName, names)) if names is not None else None
     vms, more = vms_of(s, Wanted(picked, node, VmName(after), most))

@@ -42,6 +42,8 @@ from corolistener.wire.pull import TEXT_MOST
 ConfigAction = ReadConfig | PrepareConfig | InstallConfig | WithdrawConfig | ReloadConfig
 Remarks = tuple[tuple[str, str], ...]
 PUSHED = "pushed file"
+STEP_MOST = 1000
+"""How much higher than the one in force a pushed file's version may be: versions only rise, and what is used up is lost."""
 HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 
 
@@ -153,9 +155,12 @@ def _pushed_version(text: bytes, base: Cluster) -> int:
     _check_length(text, PUSHED)
     document = parse(text, PUSHED)
     version = read_facts(document).config_version
+    entry = document.entry("totem.config_version")
+    if version > base.id.version + STEP_MOST:
+        why = f"version {version} is more than {STEP_MOST} above {base.id.version}, and no later file could have a lower one"
+        raise ConfigError(PUSHED, entry.line if entry else 0, why)
     if version >= base.id.version:
         return version
-    entry = document.entry("totem.config_version")
     said = f"version {version}" if entry else "a file without config_version"
     why = f"{said} is older than {base.id.version}: fetch with config show, edit, push again"
     raise ConfigError(PUSHED, entry.line if entry else 0, why)

@@ -4,9 +4,11 @@ Whoever drives it (the daemon's loop, the simulator's heap) posts events from wh
 here waits, and nothing reads a clock: `now` comes in with each call.
 """
 
+import contextlib
 import traceback
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from corolistener.core.actions import Action, Answer, Leave, Multicast, TicketedAction
 from corolistener.core.config import Config
@@ -21,10 +23,17 @@ from corolistener.engine.lanes import DEADLINES_MS, Lane
 from corolistener.engine.ports import Cancel, Effect, Finish, Ring, Teller
 from corolistener.errors import InvariantViolation
 from corolistener.ids import Instant, Ticket
+from corolistener.wire.ring import sendable
 
 MOST_EVENTS = 4096
 MOST_SENDING = 256
 SEND_AGAIN_MS = 20
+
+
+def escaped(name: str, error: Exception) -> InvariantViolation:
+    """An exception that nobody expected, as the violation that ends deciding."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return InvariantViolation(name, f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
 
 
 class Nobody:
@@ -41,7 +50,9 @@ NOBODY = Nobody()
 class Pump:
     """One core, its lanes, its journal.
 
-    `broken` is the violation that ended deciding, if any: everything is then let go, and the driver is to leave the group.
+    `broken` is the violation that ended deciding, if any: everything is then let go, and the driver must leave the group.
+    `steps` counts the events that the core has taken in: what feeds a watchdog of the process. No exception leaves `run`
+    or `post`: whatever goes wrong inside ends in surrender, because a loop that is dead and silent keeps what it holds.
     """
 
     def __init__(
@@ -59,20 +70,30 @@ class Pump:
         self.sending: deque[Message] = deque()
         self.send_at: Instant | None = None
         self.broken: InvariantViolation | None = None
+        self.steps = 0
+        self.letting_go: list[Action] = []
         self.effects, self.deadlines_ms = effects, deadlines_ms
         self.lanes: dict[str, Lane] = {}
 
     def post(self, event: Event) -> None:
-        """Put an event at the end of the queue. Raises InvariantViolation when nobody has run the pump for far too long."""
-        if len(self.events) >= MOST_EVENTS:
-            raise InvariantViolation("events-bounded", f"{MOST_EVENTS} events wait")
-        self.events.append(event)
+        """Put an event at the end of the queue. More than MOST_EVENTS wait only if nobody runs the pump: that is surrender."""
+        if len(self.events) < MOST_EVENTS:
+            self.events.append(event)
+        else:
+            self.give_up(InvariantViolation("events-bounded", f"{MOST_EVENTS} events wait"))
 
     def _ended(self, ticket: Ticket, outcome: Outcome) -> None:
-        self.post(Finished(ticket, outcome))
+        self.post(Finished(ticket, replace(outcome, why=sendable(outcome.why)) if outcome.why else outcome))
 
     def run(self, now: Instant) -> None:
         """Handle everything that has been posted, and what follows from it."""
+        try:
+            self._run(now)
+        except Exception as error:  # noqa: BLE001 - what escapes from the pump ends in surrender, whatever it is
+            self.give_up(escaped("pump-runs", error))
+        self._let_go(now)
+
+    def _run(self, now: Instant) -> None:
         if self.lanes:
             for lane in self.lanes.values():
                 lane.expire(now)
@@ -108,23 +129,32 @@ class Pump:
             actions = self.core.step(event, now)
             self.journal.keep(self.core, now, event, actions)
             check(self.core, actions, before, now)
+            self.steps += 1
         except InvariantViolation as violation:
-            actions = self._surrender(violation)
+            self.give_up(violation)
         except Exception as error:  # noqa: BLE001 - a bug in the decision: nobody knows what it would do next
             self.journal.keep(self.core, now, event, [])
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            evidence = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
-            actions = self._surrender(InvariantViolation("step-returns", evidence))
-        for action in actions:
-            self._dispatch(action, now)
+            self.give_up(escaped("step-returns", error))
+        else:
+            for action in actions:
+                self._dispatch(action, now)
+        self._let_go(now)
 
-    def _surrender(self, violation: InvariantViolation) -> list[Action]:
-        """Nothing is decided any more; what lets go of everything is all that is left to do."""
+    def give_up(self, violation: InvariantViolation) -> None:
+        """Nothing is decided any more; the next run lets go of everything, which is all that is left to do."""
+        if self.broken is not None:
+            return
         self.broken = violation
-        fields = (("name", violation.name), ("evidence", violation.evidence))
-        self.teller.note(Note(NoteCode.BROKEN, fields))
         self.sending.clear()
-        return self.core.surrender()
+        self.letting_go = self.core.surrender()
+        fields = (("name", violation.name), ("evidence", violation.evidence))
+        self.letting_go.insert(0, Note(NoteCode.BROKEN, fields))
+
+    def _let_go(self, now: Instant) -> None:
+        """What surrendering takes, one by one: that one of them cannot be done keeps no other from being done."""
+        while self.letting_go:
+            with contextlib.suppress(Exception):
+                self._dispatch(self.letting_go.pop(0), now)
 
     def _dispatch(self, action: Action, now: Instant) -> None:
         match action:

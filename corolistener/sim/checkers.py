@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 COMING_BACK_MS = 7000
 """A daemon that was away has this long to find out and let go: restart_ms and some for stopping."""
 
+JUMP_MOST = 2000
+"""Versions that a file may rise by at once. More than that are never used in a run, also by a node that was away."""
+
 
 class Violated(AssertionError):
     """A sentence of safety.md is not true."""
@@ -151,6 +154,8 @@ class Checker:
         file = machine.disk.load()[0].id
         if file != before and file.version <= before.version and not isinstance(action, WithdrawConfig):
             raise Violated(f"node {machine.id}: {file} replaced {before} by {type(action).__name__}")
+        if file.version > before.version + JUMP_MOST:
+            raise Violated(f"node {machine.id}: {file} replaced {before}: the versions between are lost for ever")
 
     def _late(self) -> set[NodeId]:
         """Nodes whose daemon has only just come back, or cannot stop the service."""

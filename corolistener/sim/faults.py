@@ -199,8 +199,12 @@ def _operator(world: World, node: NodeId, words: Sequence[str]) -> None:
             world.ask(node, PushText(text.replace(b"totem {", b"totem {\n\ttoken: %d" % int(token), 1)))
         case ["priorities"]:
             world.ask(node, PushText(text.replace(b"prio: 40", b"prio: 45").replace(b"prio: 10", b"prio: 60")))
-        case ["garbage"]:
-            world.ask(node, PushText(b"totem {"))
+        case ["garbage", *garbage]:
+            world.ask(node, PushText(b"totem {" + bytes.fromhex("".join(garbage))))
+        case ["version", version]:
+            world.ask(node, PushText(text.replace(b"config_version: ", b"config_version: %d\n#" % int(version), 1)))
+        case ["latin", name]:
+            world.ask(node, PushText(text.replace(b"nodeid: 1\n", b"nodeid: 1\n\t\tname: %s\n" % bytes.fromhex(name), 1)))
         case ["revert", version]:
             world.ask(node, RevertTo(int(version)))
         case ["edit", other, priority]:
@@ -211,8 +215,10 @@ def _operator_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
     kinds: tuple[tuple[str, ...], ...] = (
         ("token", str(dice.randint(1000, 9000))),
         ("priorities",),
-        ("garbage",),
-        ("revert", str(dice.randint(1, 4))),
+        ("garbage", dice.choice(("", "e4", "00", "edb080"))),
+        ("revert", str(dice.choice((dice.randint(1, 4), 2**32, 2**53)))),
+        ("version", str(dice.choice((0, 2**32, 2**53 - 2, 2**63, 2**64 - 1)))),
+        ("latin", dice.choice(("e4", "ff00fe", "edb080"))),
         ("edit", f"n{dice.choice(nodes)}", str(dice.randint(1, 90))),
     )
     return dice.choice(kinds)

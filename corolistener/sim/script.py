@@ -440,10 +440,13 @@ def _without(text: bytes, node: str) -> bytes:
 EDITS: dict[str, Callable[[bytes, str], bytes]] = {
     "token": lambda text, value: text.replace(b"totem {\n", b"totem {\n\ttoken: %s\n" % value.encode(), 1),
     "expected": lambda text, value: text.replace(b"quorum {\n", b"quorum {\n\texpected_votes: %s\n" % value.encode(), 1),
-    "garbage": lambda text, value: b"totem {\n",
+    "garbage": lambda text, value: b"totem {%s\n" % bytes.fromhex(value),
     "without": lambda text, value: _without(text, value.removeprefix("n")),
     "version": lambda text, value: text.replace(b"config_version: ", b"config_version: %s\n#" % value.encode(), 1),
     "long": lambda text, value: text + b"#" * 600_000,
+    "latin": lambda text, value: text.replace(
+        b"nodeid: %s\n" % value.encode(), b"nodeid: %s\n\t\tname: \xe4\n" % value.encode(), 1
+    ),
     "unchanged": lambda text, value: text,
 }
 

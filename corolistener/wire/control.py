@@ -153,6 +153,9 @@ PROGRESS = {
 }
 """Progress of a transaction of corosync.conf: codes and their fields. `members` is how many have to store it."""
 
+DIGITS_MOST, ABSURD = 30, 4300
+"""Digits of a whole number that is read as one, and of one that is no JSON to Python either."""
+
 LENGTH = struct.Struct(">I")
 
 
@@ -191,12 +194,17 @@ class Decoder:
 
 def _object(body: bytes) -> Frame:
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise FrameError(f"JSON, but a {type(value).__name__} instead of an object")
     return value
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; one of absurd length becomes what no verb takes, so that its request is answered and not hung up on."""
+    return float("inf") if DIGITS_MOST < len(digits) < ABSURD else int(digits)
 
 
 def request_of(frame: Frame) -> tuple[int, str, Frame]:

@@ -6,6 +6,7 @@ truncated text is a PeerError and never anything else. The numbers of the types 
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -64,7 +65,7 @@ ORDERS: dict[int, type[w.Order]] = {
 _NUMBERS = {cls: number for number, cls in TYPES.items()}
 _CHANGE_NUMBERS = {cls: number for number, cls in CHANGES.items()}
 _ORDER_NUMBERS = {cls: number for number, cls in ORDERS.items()}
-_ENCODER = msgspec.msgpack.Encoder()
+_STRICT = msgspec.msgpack.Encoder()
 _DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in TYPES.items()}
 _CHANGE_DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in CHANGES.items()}
 _ORDER_DECODERS = {number: msgspec.msgpack.Decoder(cls) for number, cls in ORDERS.items()}
@@ -72,19 +73,43 @@ _PROPOSAL = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
 _ORDER = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw, str])
 
 
+def _packed(value: object) -> bytes:
+    """msgpack. A text that is no Unicode (a file's or a program's bytes in it) is sent with a mark in their place."""
+    try:
+        return _STRICT.encode(value)
+    except UnicodeEncodeError:
+        return _STRICT.encode(_printable(msgspec.to_builtins(value, builtin_types=(bytes,))))
+
+
+def _printable(value: Any) -> Any:
+    match value:
+        case str():
+            return sendable(value)
+        case dict():
+            return {key: _printable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_printable(each) for each in value]
+    return value
+
+
+def sendable(text: str) -> str:
+    """The same text, with a mark for whatever is no Unicode."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def encode(message: m.Message) -> bytes:
     """The bytes of one message. Raises PeerError where it is longer than the ring takes."""
     if isinstance(message, m.Proposed):
         number = PROPOSED
         kind = _CHANGE_NUMBERS[type(message.change)]
-        body = _ENCODER.encode((message.request, kind, msgspec.Raw(_ENCODER.encode(message.change))))
+        body = _packed((message.request, kind, msgspec.Raw(_packed(message.change))))
     elif isinstance(message, m.Ordered):
         number = ORDERED
         kind = _ORDER_NUMBERS[type(message.order)]
-        body = _ENCODER.encode((message.request, kind, msgspec.Raw(_ENCODER.encode(message.order)), message.by))
+        body = _packed((message.request, kind, msgspec.Raw(_packed(message.order)), message.by))
     else:
         number = _NUMBERS[type(message)]
-        body = _ENCODER.encode(message)
+        body = _packed(message)
     if len(body) > MOST:
         raise PeerError(0, f"{type(message).__name__} of {len(body)} bytes is longer than {MOST}")
     return MAGIC + bytes((VERSION, number)) + body

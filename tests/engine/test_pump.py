@@ -11,7 +11,9 @@ from corolistener.core.events import (
     Found,
     GroupChanged,
     LeaveAsked,
+    Outcome,
     QuorumChanged,
+    Result,
     RingChanged,
     SendingLost,
     TimePassed,
@@ -24,7 +26,6 @@ from corolistener.core.notes import NoteCode
 from corolistener.core.view import RingId
 from corolistener.engine.lanes import DEADLINES_MS
 from corolistener.engine.pump import MOST_EVENTS, MOST_SENDING, SEND_AGAIN_MS, Pump
-from corolistener.errors import InvariantViolation
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 from .neighbours import Listener, Prompt, Radio, Slow
@@ -128,12 +129,65 @@ def test_too_much_unsent_is_told_to_the_core_which_begins_anew() -> None:
     assert any(isinstance(message, Heartbeat) for message in node.radio.heard), "a lost heartbeat must not be waited for"
 
 
-def test_too_many_events_are_an_error_of_the_driver() -> None:
+def test_events_that_nobody_handles_end_in_surrender() -> None:
     node = Node()
-    for _ in range(MOST_EVENTS):
+    for _ in range(MOST_EVENTS + 1):
         node.pump.post(BadMessage(NodeId(2), "x"))
-    with pytest.raises(InvariantViolation, match="events-bounded"):
-        node.pump.post(TimePassed())
+    node.pump.run(Instant(1000))
+    assert node.pump.broken is not None
+    assert node.pump.broken.name == "events-bounded"
+    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, StopService}
+
+
+class Deaf(Radio):
+    """A ring whose `send` fails in a way that nobody expected."""
+
+    def send(self, *said: object) -> bool:
+        raise RuntimeError("no such thing")
+
+
+def surrendered(node: Node) -> None:
+    assert node.pump.broken is not None
+    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, StopService}
+    assert node.pump.core.state.mode is Mode.BROKEN
+    node.pump.pass_time(Instant(9000))
+    assert node.pump.idle
+
+
+def test_what_escapes_from_the_ring_ends_in_surrender() -> None:
+    node = Node()
+    node.pump.ring = Deaf()
+    node.join(1000)
+    surrendered(node)
+
+
+def test_what_escapes_from_a_lane_or_a_teller_ends_in_surrender(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    monkeypatch.setattr(node.listener, "note", lambda note: 1 / 0)
+    node.join(1000)
+    surrendered(node)
+
+
+def test_only_a_step_that_was_taken_counts() -> None:
+    node = Node()
+    node.pump.run(Instant(1000))
+    assert node.pump.steps == 0
+    node.pump.pass_time(Instant(1001))
+    assert node.pump.steps == 1
+    node.pump.post(Delivered(ME, None))  # type: ignore[arg-type]
+    node.pump.run(Instant(1002))
+    assert node.pump.steps == 1
+
+
+def test_an_outcome_whose_reason_is_no_unicode_can_be_told() -> None:
+    node = Node(Slow)
+    node.join(1000)
+    node.echo(1001)
+    effect = node.effects["address"]
+    effect.finishes[0](Outcome(Result.FAILED, "no device n\udce4me"))
+    node.pump.run(Instant(1002))
+    failed = [note for note in node.listener.notes if "no device" in str(note.fields)]
+    assert [dict(note.fields)["why"] for note in failed] == ["no device n?me"]
 
 
 def test_a_broken_invariant_lets_go_of_everything_and_decides_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
