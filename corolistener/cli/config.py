@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import getpass
 import json
 import sys
 import time
@@ -14,6 +15,8 @@ from corolistener.errors import ConfigError, RequestRefused
 ACTIONS = ("show", "diff", "log", "pull", "push", "revert", "keygen")
 PUSHED = "pushed file"
 """What daemons call it, who do not know its name."""
+TOKEN_MOST = 4096
+"""Bytes that are read where a token should be."""
 TEXT_MOST = 512 * 1024
 """Bytes of a corosync.conf that can be pushed: base64 of it must fit into a control frame."""
 
@@ -29,7 +32,9 @@ def arguments(parser: Parser) -> None:
     log.add_argument("--json", action="store_true", help="for programs; keys are stable")
     pull = verbs.add_parser("pull", help="fetch the newest file from the other nodes, before corosync starts")
     pull.add_argument("--from", dest="source", metavar="ADDRESS", default="", help="ask only this node")
-    pull.add_argument("--token", default="", help="what `corolistener node add` printed: fetches the key as well")
+    token = pull.add_mutually_exclusive_group()
+    token.add_argument("--token", default="", help="fetch the key as well: - asks for what `corolistener node add` printed")
+    token.add_argument("--token-file", metavar="FILE", help="the same, with the token from a file that only its owner can read")
     pull.add_argument("--force", action="store_true", help="with --from: even if older, or another cluster's")
     push = verbs.add_parser("push", help="replace the file on every node, as one transaction")
     push.add_argument("file", metavar="FILE", help="- reads stdin")
@@ -100,11 +105,12 @@ def _pull(args: argparse.Namespace) -> int:
     from corolistener.effects.keys import AUTHKEY
     from corolistener.effects.pull import Pull, Pulled, pull
 
-    if (args.token or args.force) and not args.source:
+    if (args.token or args.token_file or args.force) and not args.source:
         raise RequestRefused("bad-request", "--token and --force need --from: which node is to be believed?")
+    token = _token(args)
     cluster = ask.load(args.config).cluster
     keys = (Path(cluster.key_file), AUTHKEY)
-    wanted = Pull(Path(cluster.corosync_conf), keys, cluster.pull_port, args.source, args.token, args.force)
+    wanted = Pull(Path(cluster.corosync_conf), keys, cluster.pull_port, args.source, token, args.force)
     found = pull(wanted)
     for address, why in found.failures:
         complain(f"{address}: {why}")
@@ -114,6 +120,33 @@ def _pull(args: argparse.Namespace) -> int:
         print(f"wrote {path}")
     print(render.pulled(found.result.value, found.local, found.chosen))
     return 1 if found.result is Pulled.REFUSED or (args.source and found.result is Pulled.UNANSWERED) else 0
+
+
+def _token(args: argparse.Namespace) -> str:
+    """The join token, if there is one. Raises ConfigError, RequestRefused."""
+    if args.token_file:
+        return _token_in(Path(args.token_file))
+    if args.token and args.token != "-":
+        complain("others can see a token on the command line in the list of processes: give --token - or --token-file FILE")
+        return str(args.token)
+    if not args.token:
+        return ""
+    text = getpass.getpass("join token: ") if sys.stdin.isatty() else sys.stdin.readline(TOKEN_MOST)
+    if not text.strip():
+        raise RequestRefused("bad-request", "there is no token on standard input")
+    return text.strip()
+
+
+def _token_in(path: Path) -> str:
+    from corolistener.effects import files
+
+    try:
+        data, look = files.read(path, TOKEN_MOST)
+    except OSError as error:
+        raise ConfigError(str(path), 0, error.strerror or str(error)) from None
+    if look.st_mode & 0o077:
+        raise ConfigError(str(path), 0, f"others may read this token (mode {look.st_mode & 0o7777:04o}): chmod 0600 {path}")
+    return data.decode("ascii", "replace").strip()
 
 
 def _push(args: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import ipaddress
 import json
-import shlex
 from typing import Any
 
 from corolistener.cli import ask, render
@@ -87,20 +86,24 @@ def _add(args: argparse.Namespace) -> int:
     answer = ask.request(args.config, "node-add", _given(args), render.Progress())
     print(render.done(answer))
     print(f"node {answer.get('id') or args.address} is in the nodelist. On the new machine, as root:")
-    print(f"  {_pull(args)}")
+    command, token = _pull(args)
+    print(f"  {command}")
     print("  systemctl enable --now corosync corolistener")
+    if token:
+        print(f"The first command asks for this token, which works once, within an hour: {token}")
     return 0
 
 
-def _pull(args: argparse.Namespace) -> str:
-    """The command that gives the new machine file and key; without a token the key must be there already."""
+def _pull(args: argparse.Namespace) -> tuple[str, str]:
+    """The command that gives the new machine file and key, and the token that it asks for. A command line is seen by every
+    user of the machine, so the token is not part of it. Without a token the key must be there already."""
     try:
         answer = ask.request(args.config, "join-token", {})
     except RequestRefused as error:
         complain(f"no token: {error}; copy the key to the new machine first")
-        return "corolistener config pull --from ADDRESS-OF-A-MEMBER"
+        return "corolistener config pull --from ADDRESS-OF-A-MEMBER", ""
     source = answer.get("from") or "ADDRESS-OF-THIS-NODE"
-    return f"corolistener config pull --from {source} --token {shlex.quote(str(answer['token']))}"
+    return f"corolistener config pull --from {source} --token -", str(answer["token"])
 
 
 def _edit(args: argparse.Namespace) -> int:

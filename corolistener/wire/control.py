@@ -33,7 +33,7 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
                     managed (true, false)
     maintenance     node, on (true, false), and drain: true to have its VMs moved off
     fence           node: a lost one, whose fence agents are to be tried now
-    join-token       answers {token, from}: for `config pull --from FROM --token TOKEN` on a new node
+    join-token       answers {token, from}: for `config pull --from FROM --token -` on a new node
     prepare-restart  answers {restart_ms}: the next process may take that long, and adopts everything
     journal-dump     answers {path}
     may-start        vm (its name): libvirt's hook wants to know whether it may come to run on this node, now; answers

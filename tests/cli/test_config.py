@@ -1,6 +1,7 @@
 """`config` and `node`: what is read from disk, what is asked of the daemon, and how it is told."""
 
 import base64
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from daemon.serving import Answer, Told
 
+from corolistener.effects.pull import Pull, Pulled, PullResult
 from corolistener.errors import RequestRefused
 
 from .conftest import Type
@@ -172,6 +174,45 @@ def test_pull_needs_a_key_or_a_token(typed: Type, versions: Path) -> None:
     assert "no join token" in typed("config", "pull", "--from", "127.0.0.1", "--token", "x").err
 
 
+def test_a_token_comes_by_standard_input_or_a_file_of_its_own(
+    typed: Type, versions: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pull(wanted: Pull) -> PullResult:
+        asked.append(wanted.token)
+        return PullResult(Pulled.CURRENT, None)
+
+    monkeypatch.setattr("corolistener.effects.pull.pull", pull)
+    monkeypatch.setattr("corolistener.cli.render.pulled", lambda *_: "")
+    words = ("config", "pull", "--from", "127.0.0.1")
+    monkeypatch.setattr("sys.stdin", io.StringIO("abcd\nrest\n"))
+    assert typed(*words, "--token", "-") == (0, "\n", "")
+    path = root / "token"
+    path.write_text("efgh\n")
+    path.chmod(0o600)
+    assert typed(*words, "--token-file", str(path)) == (0, "\n", "")
+    got = typed(*words, "--token", "ijkl")
+    assert "in the list of processes" in got.err
+    assert "ijkl" not in got.err
+    assert asked == ["abcd", "efgh", "ijkl"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "no token on standard input" in typed(*words, "--token", "-").err
+    path.chmod(0o640)
+    got = typed(*words, "--token-file", str(path))
+    assert (got.status, "others may read this token (mode 0640): chmod 0600" in got.err) == (78, True)
+    assert typed(*words, "--token-file", str(root / "none")).status == 78
+    assert typed(*words, "--token-file", str(path), "--token", "-").status == 2
+    assert typed("config", "pull", "--token-file", str(path)).status == 1
+    assert len(asked) == 3
+
+
+def test_a_terminal_is_asked_without_an_echo(typed: Type, versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "x")
+    assert "no join token" in typed("config", "pull", "--from", "127.0.0.1", "--token", "-").err
+
+
 def test_pull_where_nobody_listens(typed: Type, versions: Path, root: Path) -> None:
     """At boot nobody may be there yet, and the local file will do; but who names a node wants that node's answer."""
     (root / "key").write_bytes(b"k" * 32)
@@ -212,7 +253,9 @@ def test_node_add_says_what_to_do_on_the_new_machine(typed: Type, daemon: Told) 
         ("join-token", {}),
     ]
     assert "node 16 is in the nodelist" in got.out
-    assert "  corolistener config pull --from 10.0.0.1 --token abcd\n" in got.out
+    assert "  corolistener config pull --from 10.0.0.1 --token -\n" in got.out
+    assert [line for line in got.out.splitlines() if "abcd" in line] == [got.out.splitlines()[-1]]
+    assert got.out.endswith("this token, which works once, within an hour: abcd\n")
 
 
 def test_node_add_without_a_key_still_says_how_to_go_on(typed: Type, daemon: Told) -> None:

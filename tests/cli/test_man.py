@@ -31,7 +31,18 @@ def test_every_verb_action_and_option_is_described() -> None:
     ):
         for action in actions:
             assert re.search(rf"^\.BR {verb} {action}\b", page, re.M), action
-    for option in ("--list", "--json", "--config", "--version", "--help", "--from", "--token", "--force", "--address"):
+    for option in (
+        "--list",
+        "--json",
+        "--config",
+        "--version",
+        "--help",
+        "--from",
+        "--token",
+        "--token-file",
+        "--force",
+        "--address",
+    ):
         assert option in page
     for option in ("--id", "--name", "--priority", "--replication", "--confirm", "--test", "--directory", "--reason"):
         assert option in page

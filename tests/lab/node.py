@@ -198,9 +198,11 @@ class Node(Machine):
         """SIGCONT."""
         self.send("daemon", signal.SIGCONT)
 
-    def cli(self, *args: str, check: bool = True, timeout: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *args: str, check: bool = True, timeout: float = LIMIT_S, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `corolistener ARGS` on the node with the node's settings."""
-        return self.run(daemon_argv(*args), check=check, timeout=timeout)
+        return self.run(daemon_argv(*args), check=check, timeout=timeout, input=input)
 
     def lock_files(self) -> set[str]:
         """The names of VMmanager's lock files in the node's /tmp that are regular files."""

@@ -33,14 +33,14 @@ def up(make_cluster: MakeCluster, **options: object) -> Cluster:
     return cluster
 
 
-def added(cluster: Cluster, at: Node, *facts: str) -> tuple[int, list[str]]:
-    """`node add` of a machine at NEW, typed at `at`: its id, and the words of the pull command that it prints."""
+def added(cluster: Cluster, at: Node, *facts: str) -> tuple[int, list[str], str]:
+    """`node add` of a machine at NEW, typed at `at`: its id, the words of the pull command that it prints, and the token."""
     said = at.cli("node", "add", "--address", NEW, *facts).stdout
     found = re.search(
         r"^node (\d+) is in the nodelist\. On the new machine, as root:\n  corolistener (config pull .+)$", said, re.M
     )
     assert found, said
-    return int(found[1]), found[2].split()
+    return int(found[1]), found[2].split(), said.split()[-1]
 
 
 def new_machine(cluster: Cluster, nodeid: int) -> Node:
@@ -58,10 +58,10 @@ def expected_votes(node: Node) -> int:
 
 def joined(cluster: Cluster, nodeid: int = 9, *facts: str) -> Node:
     """A fourth node, added at n8, settled."""
-    found, words = added(cluster, cluster.node(8), "--id", str(nodeid), *facts)
+    found, words, token = added(cluster, cluster.node(8), "--id", str(nodeid), *facts)
     assert found == nodeid
     node = new_machine(cluster, nodeid)
-    node.cli(*words)
+    node.cli(*words, input=token)
     node.start_all()
     settled(cluster, cluster.node(4))
     return node
@@ -72,12 +72,12 @@ def test_a_fourth_node(make_cluster: MakeCluster) -> None:
     cluster = up(make_cluster)
     n4, n8 = cluster.node(4), cluster.node(8)
     before = conf_bytes(n4)
-    nodeid, words = added(cluster, n8, "--name", "new", "--priority", "50")
+    nodeid, words, token = added(cluster, n8, "--name", "new", "--priority", "50")
     assert nodeid == 1, "the lowest free id"
-    assert words[:4] == ["config", "pull", "--from", n8.address]
+    assert words == ["config", "pull", "--from", n8.address, "--token", "-"]
     in_force(cluster, 2)
     new = new_machine(cluster, nodeid)
-    pulled = new.cli(*words).stdout.splitlines()
+    pulled = new.cli(*words, input=token).stdout.splitlines()
     assert pulled[0] == f"wrote {KEY}"
     assert pulled[1].startswith("installed version 2")
     assert new.path(KEY).read_bytes() == n8.path(KEY).read_bytes()
@@ -93,7 +93,7 @@ def test_a_fourth_node(make_cluster: MakeCluster) -> None:
     assert service_changes(cluster) == [("start", 4)]
     assert new.cli("check").returncode == 0
 
-    said = new.cli(*words, check=False)
+    said = new.cli(*words, check=False, input=token)
     assert said.returncode == 1
     assert "was used" in said.stderr, "a token is good for one node"
 
