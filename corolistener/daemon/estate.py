@@ -90,6 +90,7 @@ class Estate:
             reserved_memory_percent=vms.reserved_memory_percent,
             max_per_node=vms.max_per_node,
             migrate_uri=vms.migrate_uri,
+            migrate_tls=vms.migrate_tls,
         )
         hypervisor = Hypervisor(made, self.me, self._observe, self._say, self.definitions.text)
         hypervisor.on_capacity = self._measured

@@ -166,6 +166,12 @@ def one_of(*words: str) -> Kind:
     return Kind("one of " + ", ".join(f"'{word}'" for word in words), accept)
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
 def whole(least: int, most: int, unit: str = "") -> Kind:
     """A whole number within limits."""
 
@@ -193,6 +199,7 @@ def milliseconds(least: int, most: int) -> Kind:
     return whole(least, most, "milliseconds")
 
 
+FLAG = Kind("true or false", _flag)
 PATH = Kind("an absolute path", _path)
 RUN_DIRECTORY = Kind(f"an absolute path of at most {SOCKET_DIRECTORY_MOST} bytes", _run_directory)
 ADDRESS = Kind("an IPv4 or IPv6 address that a node can have, without mask", _address)

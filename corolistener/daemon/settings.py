@@ -147,6 +147,7 @@ class Vms:
     max_per_node: Annotated[int | None, kinds.whole(1, 10_000)] = None
     parallel_starts: Annotated[int, kinds.whole(1, 64)] = Care().parallel_starts
     on_shutdown: Annotated[Literal["migrate", "stop", "refuse"], kinds.one_of("migrate", "stop", "refuse")] = "migrate"
+    migrate_tls: Annotated[bool, kinds.FLAG] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Estate(Vms):
     """Three nodes that carry VMs, with the daemon's own durations; n3 is what things happen to, and never master."""
 
     def __init__(self, **timers: Any) -> None:
-        super().__init__(timers=timers, fencing=dict(USUAL), vms={"uri": URI, "migrate_uri": MIGRATE_URI})
+        super().__init__(timers=timers, fencing=dict(USUAL), vms={"uri": URI, "migrate_uri": MIGRATE_URI, "migrate_tls": False})
         self._serial = itertools.count(1)
         self._settled_at = 0.0
 

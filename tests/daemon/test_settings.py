@@ -100,6 +100,7 @@ def test_every_key_can_be_set(write) -> None:
             max_per_node = 7
             parallel_starts = 2
             on_shutdown = "refuse"
+            migrate_tls = false
             [control]
             group = "adm"
             [database]
@@ -122,7 +123,7 @@ def test_every_key_can_be_set(write) -> None:
     )
     storages = ("/srv/vms", "pool:san", "rbd")
     peers = "qemu+tcp://{address}/system"
-    assert got.vms == settings.Vms("qemu:///system", peers, "tagged", storages, 0, 7, 2, "refuse")
+    assert got.vms == settings.Vms("qemu:///system", peers, "tagged", storages, 0, 7, 2, "refuse", False)
     assert got.timing(1000, 1200).margin_ms == 2
     assert (got.control.group, got.database) == ("adm", True)
 
@@ -408,3 +409,9 @@ def test_a_lease_that_breaks_the_sum_is_refused_with_the_sum(write) -> None:
 )
 def test_a_line_is_found_however_the_key_is_written(write, text: str, line: int) -> None:
     assert [problem.line for problem in settings.problems(write(text))] == [line]
+
+
+def test_memory_is_encrypted_on_its_way_unless_somebody_says_otherwise(write) -> None:
+    assert settings.load(write("")).vms.migrate_tls is True
+    assert settings.load(write("[vms]\nmigrate_tls = false\n")).vms.migrate_tls is False
+    assert "expected true or false, found 'no'" in whys(write("[vms]\nmigrate_tls = 'no'\n"))[0]

@@ -28,7 +28,7 @@ def settings(nodes: Iterable[int], timing: Mapping[str, int], **sections: dict[s
     """corolistener.toml of a node that carries VMs; agents for all nodes unless `fencing` says otherwise."""
     agents = [agent(*nodes, options={"plug": "{node}", "passwd": PASSWORD}, then="off")]
     fencing = {**timing, "agent": agents, **sections.pop("fencing", {})}
-    vms = {"uri": URI, "migrate_uri": MIGRATE_URI, "shared_storage": [SHARED], **sections.pop("vms", {})}
+    vms = {"uri": URI, "migrate_uri": MIGRATE_URI, "migrate_tls": False, "shared_storage": [SHARED], **sections.pop("vms", {})}
     return {"vms": vms, "fencing": {key: value for key, value in fencing.items() if value is not None}, **sections}
 
 

@@ -5,6 +5,7 @@ libvirt's own errors are raised as they are.
 """
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,12 @@ GOING = (
     libvirt.VIR_DOMAIN_PAUSED_DUMP,
 )
 """A copy that is paused for one of these may go on by itself when that is done."""
+TLS_FAILED = re.compile(r"\btls|x509|certificate|credential", re.I)
+"""In libvirt's and QEMU's words: a migration that failed for want of encryption."""
+NO_TLS = (
+    "its memory must be encrypted: give QEMU on every node certificates in /etc/pki/qemu (corolistener.toml(5), migrate_tls),"
+    " or write migrate_tls = false in [vms]"
+)
 ABSENT = Outcome(Result.DONE, facts=(("absent", "yes"),))
 DONE = Outcome(Result.DONE)
 
@@ -268,10 +275,15 @@ def migrate(call: Call, action: MigrateVm, to: Target) -> Outcome:
             raise EffectError("MigrateVm", "there is no copy of it here")
         call.step("MigrateVm")
         _mark(domain, texts.content(domain.XMLDesc(0)).generation)  # its definition may be another one than when it was started
-        flags = MIGRATE | (libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else 0)
+        flags = MIGRATE | (libvirt.VIR_MIGRATE_UNSAFE if to.unsafe else 0) | (libvirt.VIR_MIGRATE_TLS if to.tls else 0)
         if not domain.isPersistent():
             flags &= ~libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-        domain.migrateToURI3(to.uri, {libvirt.VIR_MIGRATE_PARAM_URI: to.data}, flags)
+        try:
+            domain.migrateToURI3(to.uri, {libvirt.VIR_MIGRATE_PARAM_URI: to.data}, flags)
+        except libvirt.libvirtError as error:
+            if not to.tls or not TLS_FAILED.search(words(error)):
+                raise
+            raise EffectError("MigrateVm", f"{words(error)}; {NO_TLS}") from error
     return DONE
 
 

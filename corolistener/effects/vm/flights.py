@@ -150,7 +150,7 @@ class Flights:
 
     async def _migrate(self, action: MigrateVm, call: Call, settings: VmSettings) -> Outcome:
         try:
-            to = target(settings.migrate_uri, call.lines.kind, action.address)
+            to = target(settings.migrate_uri, call.lines.kind, action.address, settings.migrate_tls)
         except ValueError as error:
             raise EffectError("MigrateVm", str(error)) from error
         loop = asyncio.get_running_loop()
