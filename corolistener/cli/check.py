@@ -285,7 +285,7 @@ def _vms(found: Found) -> Iterator[Finding]:
 
 def _safety(found: Found) -> Iterator[Finding]:
     """Whether others than root can change what this node does."""
-    for level, topic, text, path in check_safety.look(found.settings):
+    for level, topic, text, path in check_safety.look(found.settings, found.document):
         yield Finding(level, topic, text, path)
 
 

@@ -56,11 +56,15 @@ def _transport(document: Document, transport: str) -> Iterator[Problem]:
         yield error(line_of(document, "totem.link_mode"), "link-mode", f"link_mode must be one of {', '.join(LINK_MODES)}")
 
 
-def _crypto(document: Document, transport: str) -> Iterator[Problem]:
-    """corosync's order: secauth sets both, crypto_cipher and crypto_hash override it."""
+def crypto(document: Document) -> tuple[str, str]:
+    """(cipher, hash), each "none" if off. corosync's order: secauth sets both, crypto_cipher and crypto_hash override it."""
     on = document.get("totem.secauth") == "on"
     cipher = document.get("totem.crypto_cipher") or ("aes256" if on else "none")
-    digest = document.get("totem.crypto_hash") or ("sha256" if on else "none")
+    return cipher, document.get("totem.crypto_hash") or ("sha256" if on else "none")
+
+
+def _crypto(document: Document, transport: str) -> Iterator[Problem]:
+    cipher, digest = crypto(document)
     if cipher != "none" and digest == "none":
         yield error(line_of(document, "totem.crypto_cipher"), "crypto", "crypto_cipher needs a crypto_hash")
     elif (cipher, digest) == ("none", "none"):

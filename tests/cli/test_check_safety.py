@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from corolistener.cli import check_safety
-from corolistener.daemon.settings import Agent, Cluster, Service, Settings
+from corolistener.coroconf.tree import parse
+from corolistener.daemon.settings import Agent, Cluster, Service, Settings, Vms
 
 from .conftest import Type
 
@@ -36,3 +37,76 @@ def test_settings_of_another_are_listed_and_the_exit_status_is_1(typed: Type, ro
     got = typed("check")
     assert got.status == 1
     assert "belongs to uid 12345, who can change it: chown root " in got.out.splitlines()[0]
+
+
+TOTEM = "totem {\n\tversion: 2\n%s}\n"
+WITH_VMS = Settings(vms=Vms(uri="qemu:///system"))
+
+
+def ring(totem: str, settings: Settings = WITH_VMS) -> list[tuple[str, str]]:
+    document = parse((TOTEM % "".join(f"\t{line}\n" for line in totem.splitlines())).encode())
+    return [(level, text) for level, topic, text, _ in check_safety.look(settings, document) if topic == "ring"]
+
+
+@pytest.mark.parametrize(
+    "totem",
+    [
+        "crypto_cipher: aes256\ncrypto_hash: sha256",
+        "secauth: on",
+        "crypto_cipher: aes128\ncrypto_hash: sha1\nsecauth: off",
+        "transport: knet\nsecauth: on",
+    ],
+)
+def test_an_encrypted_ring(totem: str) -> None:
+    assert [level for level, _ in ring(totem)] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("totem", "write"),
+    [
+        ("", "crypto_cipher: aes256 and crypto_hash: sha256 in totem"),
+        ("secauth: off", "crypto_cipher: aes256 and crypto_hash: sha256 in totem"),
+        ("crypto_cipher: none\ncrypto_hash: none", "crypto_cipher: aes256 and crypto_hash: sha256 in totem"),
+        ("secauth: on\ncrypto_cipher: none", "write crypto_cipher: aes256 in totem"),
+        ("crypto_hash: sha256", "write crypto_cipher: aes256 in totem"),
+        ("secauth: on\ncrypto_cipher: aes256\ncrypto_cipher: none", "write crypto_cipher: aes256 in totem"),
+        ("transport: udpu\nsecauth: on", "write transport: knet"),
+        ("transport: udp", "write transport: knet"),
+    ],
+)
+def test_a_ring_in_clear_is_an_error_where_vms_are_managed(totem: str, write: str) -> None:
+    [(level, text)] = ring(totem)
+    assert level == "error"
+    assert write in text
+    assert "console passwords" in text
+    assert ring(totem, Settings()) == []
+
+
+def migration(settings: Settings) -> list[tuple[str, str]]:
+    return [(level, text) for level, topic, text, _ in check_safety.look(settings, None) if topic == "migration"]
+
+
+def test_certificates_for_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki, conf = tmp_path / "pki", tmp_path / "qemu.conf"
+    monkeypatch.setattr(check_safety, "PKI", str(pki))
+    monkeypatch.setattr(check_safety, "PKI_MIGRATE", str(tmp_path / "migrate"))
+    monkeypatch.setattr(check_safety, "QEMU_CONF", str(conf))
+    [(level, text)] = migration(WITH_VMS)
+    assert level == "warning"
+    assert text.startswith("ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem, client-key.pem missing")
+    assert "migrate_tls = false in [vms]" in text
+    pki.mkdir()
+    for name in check_safety.CERTIFICATES:
+        (pki / name).touch()
+    assert migration(WITH_VMS) == [("ok", f"the certificates of QEMU are in {pki}")]
+    (pki / "client-key.pem").unlink()
+    assert migration(WITH_VMS)[0][1].startswith("client-key.pem missing")
+    assert migration(Settings(vms=Vms(uri="qemu:///system", migrate_tls=False)))[0][0] == "warning"
+    assert migration(Settings(vms=Vms(uri="xen:///"))) == []
+    assert migration(Settings()) == []
+    (tmp_path / "migrate").mkdir()
+    assert check_safety.certificates(str(conf)) == str(tmp_path / "migrate")
+    conf.write_text('#migrate_tls_x509_cert_dir = "/a"\ndefault_tls_x509_cert_dir = "/b"\n')
+    assert check_safety.certificates(str(conf)) == "/b"
+    conf.write_text('default_tls_x509_cert_dir = "/b"\n migrate_tls_x509_cert_dir="/c"\n')
+    assert check_safety.certificates(str(conf)) == "/c"
