@@ -230,7 +230,7 @@ def undone(world: "World", absent: Sequence[NodeId]) -> str | None:
     if world.estate is None or not absent:
         return None
     missing = [node for node in world.machines if node not in absent and (node not in states or not states[node].quorate)]
-    return f"node {missing[0]} is not with the others" if missing else vm_checkers.undone(states, absent)
+    return f"node {missing[0]} is not with the others" if missing else vm_checkers.undone(world.estate, states, absent)
 
 
 def _facts_missing(world: "World", nodes: list[NodeId], master: NodeId) -> str | None:

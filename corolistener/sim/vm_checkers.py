@@ -13,9 +13,9 @@ from corolistener.core.actions import FeedWatchdog, ResumeVm, StartVm, TicketedA
 from corolistener.core.ledger import Ledger, Placed, Rows, Version, same_chapter
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Chapter, Entries, Inventory, Message
-from corolistener.core.relocation import Placement, plan
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
+from corolistener.sim import accounts
 from corolistener.sim.hypervisor import Interval, kind_of, name_of
 from corolistener.sim.machines import Machine
 from corolistener.sim.promises import Promises
@@ -96,8 +96,7 @@ class VmChecker:
         if row is None and ledger.panic is not None:
             self.vague[name, each.node] = self.world.heap.now
             return self.world.heap.now
-        s = daemon.pump.core.state if daemon is not None else None
-        if s is not None and not keeping.firm(s, name, keeping.stable(s)):
+        if daemon is not None and not self._on_disks(daemon.pump.core.state, name):
             self.vague[name, each.node] = self.world.heap.now
         others = () if row is not None and each.node not in row.holders else self.estate.executions.now[name].values()
         return max(self.vague.get((name, each.node), 0), *map(self._able_since, (each, *others)))
@@ -193,9 +192,9 @@ class VmChecker:
         if row is None or node not in row.holders:
             self.found(f"{what}({name}) on node {node}, where it is not placed")
             return
-        version = replace(s.keeping.version, index=s.keeping.changed.get(name, 0))
-        if not s.keeping.open or self._disks(version) < keeping.majority(s):
-            self.found(f"{what}({name}) on node {node} by a placement that is on the disks of {self._disks(version)} only")
+        if not self._on_disks(s, name):
+            disks = self._disks(_version_of(s, name))
+            self.found(f"{what}({name}) on node {node} by a placement that is on the disks of {disks} only")
 
     def said(self, node: NodeId, message: Message) -> None:
         """A daemon says something to the group."""
@@ -306,6 +305,10 @@ class VmChecker:
         """On how many disks a version is, or one made from it."""
         return sum(self.contains(machine.memory.version, version) for machine in self.world.machines.values())
 
+    def _on_disks(self, s: State, name: VmName) -> bool:
+        """The row of this VM, as a node knows it, is on the disks of a majority of all nodes."""
+        return s.keeping.open and self._disks(_version_of(s, name)) >= accounts.majority(self.world)
+
     def _stable_for_good(self, node: NodeId, s: State) -> None:
         """What is stable is on the disks of a majority, and whatever is stable later was made from it."""
         upto = keeping.stable(s)
@@ -317,11 +320,16 @@ class VmChecker:
             return
         version = replace(s.keeping.version, index=upto)
         if self.contains(version, self.top):
-            if self._disks(version) < keeping.majority(s):
+            if self._disks(version) < accounts.majority(self.world):
                 self.found(f"node {node} takes version {version} to be stable: it is on {self._disks(version)} disks")
             self.top = version
         elif not self.contains(self.top, version):
             self.found(f"version {self.top} was stable and is lost: now {version} is, on node {node}")
+
+
+def _version_of(s: State, name: VmName) -> Version:
+    """The version that gave this VM the row that a node knows."""
+    return replace(s.keeping.version, index=s.keeping.changed.get(name, 0))
 
 
 def _differ(mine: Rows, other: Rows) -> str:
@@ -371,8 +379,8 @@ def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger,
         return f"{name} is on its way from node {row.node} to node {row.to}"
     if not row.on:
         return f"{name} is shut down and runs on {running}" if running else None
-    if estate.users.wanted.get(name) and row.node not in states and not _owed(states, ledger, row):
-        return f"{name} is placed on node {row.node}, which is not here, and is not started elsewhere"
+    if estate.users.wanted.get(name) and row.node not in states and (taker := accounts.taker(estate, states, ledger, row)):
+        return f"{name} is placed on node {row.node}, which is not here, and fits on node {taker}"
     if row.node not in states:
         return None
     stale = sorted(node for node in copies if node != row.node and node in states)
@@ -384,26 +392,13 @@ def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger,
     return f"{name} has label {label}, and is generation {row.generation}" if label != row.generation else None
 
 
-def undone(states: dict[NodeId, State], absent: Sequence[NodeId]) -> str | None:
+def undone(estate: "Estate", states: dict[NodeId, State], absent: Sequence[NodeId]) -> str | None:
     """A VM that is to run, fits somewhere and is still placed on a node that is off for good."""
     ledger = next(iter(states.values())).keeping.ledger
     unproven = [node for node in absent if ledger.proven(node) is None and any(each.on for each in ledger.on(node))]
     if unproven:
         return f"there is no proof about node {unproven[0]}, which operators have confirmed to be off"
     lost = [row for row in ledger.placements.values() if row.node in absent and row.on and not row.frozen]
-    forgotten = [row.vm.name for row in lost if not _owed(states, ledger, row)]
+    members = states.keys() - set(absent)
+    forgotten = [row.vm.name for row in lost if accounts.taker(estate, members, ledger, row)]
     return f"{forgotten[0]} is not started elsewhere, and fits" if forgotten else None
-
-
-def _owed(states: dict[NodeId, State], ledger: Ledger, row: Placed) -> bool:
-    """It is rightly not started: without a proof, or because it fits nowhere."""
-    if any(ledger.proven(node) is None for node in row.holders if node not in states):
-        return True
-    s = next(iter(states.values()))
-    able = [peer for node, peer in s.group.peers.items() if node not in ledger.excused]  # one may be leaving
-    nodes = [peer.capacity for peer in able if peer.capacity is not None]
-    rows = [each for each in ledger.placements.values() if each.on]
-    lost = [each.vm for each in rows if each.node not in states and not each.frozen and not each.to]
-    names = {vm.name for vm in lost}
-    running = [Placement(each.vm, node) for each in rows if each.vm.name not in names for node in each.holders]
-    return row.vm.name in {each.vm.name for each in plan(nodes, running, lost).owed}
