@@ -89,7 +89,7 @@ def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
         known = ledger.known.get(node)
         if known is None or node not in s.fencing.gone or ledger.proven(node) is not None:
             continue
-        seen = proof(node, known, s.fencing, s.config.care.proofs, s.quorum.exclusive, s.config.timing, now)
+        seen = proof(node, known, s.fencing, _accepted(s, node), s.quorum.exclusive, s.config.timing, now)
         if seen is not None:
             found.append(seen)
             s.out.note(NoteCode.PROVEN, node=node, proof=seen.kind.value, by=seen.by or s.me)
@@ -97,6 +97,16 @@ def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
         else:
             _remind(s, node, now)
     return tuple(found)
+
+
+def _accepted(s: State, node: NodeId) -> tuple[ProofKind, ...]:
+    """The kinds of proof that count about this lost node.
+
+    `suspend` trusts its daemon to suspend what runs there. It is no proof while a VM is on its way to the node, because the VM
+    may arrive after that daemon has left.
+    """
+    proofs = s.config.care.proofs
+    return tuple(kind for kind in proofs if kind is not ProofKind.SUSPEND) if moves.incoming(s, node) else proofs
 
 
 def _remind(s: State, node: NodeId, now: Instant) -> None:
@@ -339,7 +349,7 @@ def deadline(s: State) -> list[Instant]:
         known = s.keeping.ledger.known.get(node)
         if known is None or s.keeping.ledger.proven(node) is not None:
             continue
-        due = proof_due(node, known, s.fencing, s.config.care.proofs, s.quorum.exclusive, s.config.timing)
+        due = proof_due(node, known, s.fencing, _accepted(s, node), s.quorum.exclusive, s.config.timing)
         at += [due] if due is not None else []
         at.append(Instant(since + ((s.last_step - since) // REMIND_MS + 1) * REMIND_MS))
     return at

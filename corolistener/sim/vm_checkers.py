@@ -379,7 +379,13 @@ def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger,
         return f"{name} is on its way from node {row.node} to node {row.to}"
     if not row.on:
         return f"{name} is shut down and runs on {running}" if running else None
-    if estate.users.wanted.get(name) and row.node not in states and (taker := accounts.taker(estate, states, ledger, row)):
+    proven = all(ledger.proven(node) is not None for node in row.holders if node not in states)  # `undone` asks for the proof
+    if (
+        estate.users.wanted.get(name)
+        and row.node not in states
+        and proven
+        and (taker := accounts.taker(estate, states, ledger, row))
+    ):
         return f"{name} is placed on node {row.node}, which is not here, and fits on node {taker}"
     if row.node not in states:
         return None
