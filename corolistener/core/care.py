@@ -20,8 +20,9 @@ from corolistener.core.actions import (
     SuspendVm,
     Until,
 )
+from corolistener.core.aims import aim
 from corolistener.core.config import OnShutdown
-from corolistener.core.copies import CRASHES_MOST, SHUT_DOWN_MS, STARTS_MOST, Aim, Copies, Copy, Deed, aim
+from corolistener.core.copies import CAUSE_MS, SHUT_DOWN_MS, Aim, Copies, Copy, Deed
 from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.fencing import deadline_ms
 from corolistener.core.keeping import firm, stable
@@ -32,6 +33,7 @@ from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
+from corolistener.core.troubles import crashed, troubled
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 EMPTYING_MS = 180_000
@@ -128,12 +130,13 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
     copies.waiting.clear()
     startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
+        crashed(s, copy, now)
         row, sure = rows.get(name), may_run and firm(s, name, upto) and (ready or copies.held)
         other = _other(s, row, name)
         if sure and not copies.held and row is not None and _by_hand(s, copy, row, other):
             _stray(s, copy, row)
         if sure and row is not None:
-            _troubled(s, copy, row)
+            troubled(s, copy, row)
         wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
         if ledger.panic is not None and wish is not Aim.SUSPEND and not worthless:
             continue
@@ -169,48 +172,14 @@ def _due(copies: Copies) -> list[Instant]:
     """When copies are to be looked at again though nothing has changed."""
     at = [copy.retry_at for copy in copies.vms.values() if copy.ticket is None and (copy.failures or copy.crashes)]
     asked = [copy.asked_at for copy in copies.vms.values() if copy.ticket is None and copy.state is not None]
+    ends = [copy.ended_at for copy in copies.vms.values()]
+    at += [Instant(each + CAUSE_MS) for each in ends if each is not None]
     return at + [Instant(each + SHUT_DOWN_MS) for each in asked if each is not None]
 
 
 def _other(s: State, row: Placed | None, name: VmName) -> Report | None:
     """What the other side of a migration says of its copy."""
     return report_of(s, name, row.to if row.node == s.me else row.node) if row is not None and row.to else None
-
-
-def _troubled(s: State, copy: Copy, row: Placed) -> None:
-    """Give up what cannot be kept running, begin anew when the master wants it, and forget a move that is over."""
-    if (copy.gave_up and copy.gave_up != row.generation) or (copy.failing and row.node != s.me):
-        copy.asked_again()
-        s.copies.turn += 1
-    if copy.ended and (not row.on or s.me not in row.holders or (row.to and not row.live)):
-        copy.ended = False  # the ledger says so, and whoever wants it now has asked for it since; or it was shut down to move
-        s.copies.turn += 1
-    if row.node != s.me:
-        return
-    if copy.tried is not None and copy.tried != (row.generation, row.to):
-        copy.tried, copy.stuck = None, ""
-        s.copies.turn += 1
-    if row.to and row.live and not copy.stuck and copy.ticket is None and (why := _hindered(s, copy, row)):
-        copy.tried, copy.stuck = (row.generation, row.to), why
-        s.copies.turn += 1
-    starts = copy.failures if copy.failing and copy.state is None else 0
-    if not copy.gave_up and not row.to and (copy.crashes >= CRASHES_MOST or starts >= STARTS_MOST):
-        copy.gave_up = row.generation
-        s.copies.turn += 1
-        s.out.note(NoteCode.VM_GIVEN_UP, vm=copy.vm.name, why=copy.why)
-
-
-def _hindered(s: State, copy: Copy, row: Placed) -> str:
-    """Why a migration is not begun, or is over though it did not say how it ended; '' where nothing is known against it."""
-    if copy.state is VmState.SUSPENDED:
-        return "it is suspended"
-    if copy.state is not VmState.RUNNING:
-        return ""
-    if copy.tried == (row.generation, row.to):
-        return "it was interrupted"
-    peer = s.group.peers.get(row.to)
-    able = peer is not None and not peer.disallowed and row.to in s.group.present and row.to not in s.keeping.ledger.excused
-    return "" if able else f"node {row.to} takes no vms now"
 
 
 def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:

@@ -7,7 +7,6 @@ from enum import Enum
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
 from corolistener.core.events import Copied, Outcome, Result
-from corolistener.core.ledger import Placed
 from corolistener.core.messages import Inventory, Report, Trouble, VmState
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
@@ -46,6 +45,8 @@ CRASHES_MOST, STARTS_MOST = 3, 3
 CRASHES_MS = 600_000
 SHUT_DOWN_MS = 60_000
 """How long a VM's own system has to shut down."""
+CAUSE_MS = 3000
+"""How long the cause of an end may be late. An end without a cause counts as a crash after this time."""
 
 
 @dataclass(slots=True)
@@ -57,11 +58,13 @@ class Copy:
     `definition`: the last one of its VM that every member was told. `arriving`: it is suspended because its memory is still
     coming from another node, as far as anybody knows: it starts by itself when all of it is here.
 
+    Of its end: `ended_at`, since when it is gone without a known cause, and `ended_running`, that it was running until then.
+    `assumed`: the last crash was only assumed, because no cause came in time. `crash_untold`: the log does not say so yet.
+
     Of its troubles: `crashes` since `crashed_at`, `why` the last deed failed, `gave_up` the generation in which this node tries
-    no more; that is a promise to the master, who may then place it elsewhere. Of its end: since when it was asked to shut down
+    no more; that is a promise to the master, who may then place it elsewhere. Of its shutdown: since when it was asked for that
     (`asked_at`), until when a former process of this boot may have asked it (`former`), and `stopping`, that an operator wants
-    it to stay down. Of a migration: the move that was `tried`, and why it
-    is `stuck`.
+    it to stay down. Of a migration: the move that was `tried`, and why it is `stuck`.
     """
 
     vm: Vm
@@ -86,16 +89,29 @@ class Copy:
     stopping: bool = False
     tried: tuple[int, NodeId] | None = None
     stuck: str = ""
+    ended_at: Instant | None = None
+    ended_running: bool = False
+    assumed: bool = False
+    crash_untold: bool = False
 
     @property
     def reported(self) -> tuple[object, ...]:
         """What a word of the hypervisor may change."""
-        return (self.vm, self.state, self.generation, self.doubt, self.arriving, self.definition, self.ended)
+        return (self.vm, self.state, self.generation, self.doubt, self.arriving, self.definition, self.ended, self.ended_at)
 
     @property
     def risky(self) -> bool:
         """Something that may make it run, here or elsewhere, is under way."""
         return self.ticket is not None and self.deed in (Deed.START, Deed.RESUME, Deed.MIGRATE)
+
+    @property
+    def there(self) -> bool:
+        """There is something to tell the others of: a copy, a doubt, or an end of which the cause is not known yet."""
+        return self.state is not None or self.doubt or self.risky or self.ended_at is not None
+
+    def ends_by_us(self, now: Instant) -> bool:
+        """If it ends now, that is because this node wanted it."""
+        return self.asked_at is not None or now < self.former or (self.ticket is not None and self.deed is Deed.DESTROY)
 
     @property
     def quiet(self) -> bool:
@@ -115,6 +131,7 @@ class Copy:
             and not self.doubt
             and self.ticket is None
             and not self.ended
+            and self.ended_at is None
             and not self.failures
             and not self.crashes
             and not self.gave_up
@@ -124,6 +141,8 @@ class Copy:
         self.doubt = self.doubt or self.risky
         if deed is not self.deed:
             self.failures = 0
+        if deed is Deed.START:
+            self.ended_at, self.assumed = None, False
         self.ticket, self.deed, self.started = ticket, deed, generation
 
     def end(self, outcome: Outcome, now: Instant, timing: Timing) -> None:
@@ -158,6 +177,7 @@ class Copy:
             case Deed.SUSPEND if self.state is not None:
                 self.state, self.arriving = VmState.SUSPENDED, False
             case Deed.DESTROY | Deed.MIGRATE:
+                self.ended_at = None
                 self.gone()
             case Deed.MARK:
                 self.generation = self.started
@@ -168,12 +188,29 @@ class Copy:
         self.state, self.generation, self.stray, self.doubt, self.arriving = None, 0, False, False, False
         self.stopping, self.asked_at = False, None
 
+    def vanished(self, own: bool, now: Instant) -> None:
+        """There is no copy any more, and the cause is not known yet. Until it is, nothing is decided about the VM."""
+        if not own and self.state is not None and not self.arriving and not self.stopping:
+            leaves = self.deed is Deed.MIGRATE and self.tried is not None
+            self.ended_at, self.ended_running = now, self.state is VmState.RUNNING and not leaves
+        self.gone()
+
+    def explain(self, now: Instant, timing: Timing) -> bool:
+        """The cause of the end did not come in time: it counts as a crash. True if that is news."""
+        if self.ended_at is None or now < self.ended_at + CAUSE_MS:
+            return False
+        self.ended_at = None
+        if self.ended_running:
+            self.crashed(now, timing)
+            self.assumed = True
+        return True
+
     def crashed(self, now: Instant, timing: Timing) -> None:
         """It ended, and nobody wanted that: it is started again at once, and later the next times."""
         if not self.crashes or now >= self.crashed_at + CRASHES_MS:
             self.crashes, self.crashed_at = 0, now
         self.crashes += 1
-        self.why = "it crashed"
+        self.why, self.crash_untold = "it crashed", True
         self.retry_at = Instant(now + (timing.retry_first_ms * 2**self.crashes if self.crashes > 1 else 0))
         self.failures, self.deed = max(self.failures, 1), Deed.START
 
@@ -265,7 +302,8 @@ class Copies:
             copy.retry_at = Instant(0)
         self.turn += 1
         for name in set(self.vms) - {each.vm.name for each in seen}:
-            self.vms[name].gone()
+            copy = self.vms[name]
+            copy.vanished(copy.ends_by_us(now), now)
         for each in seen:
             self.seen(each, spread, coming)
             if first:
@@ -281,24 +319,38 @@ class Copies:
         copy.arriving = fresh and copied.vm.name in coming and copied.state is VmState.SUSPENDED
         if (copied.vm.name, copied.vm.definition) in spread:
             copy.definition = copied.vm.definition
+        copy.ended_at, copy.assumed = None, False
         if copied.state is VmState.RUNNING:
             copy.ended = False
         if copy.reported != before:  # the hypervisor is asked about each again and again: mostly it has no news
             self.turn += 1
 
-    def gone(self, name: VmName, by_user: bool, now: Instant, timing: Timing) -> None:
+    def gone(self, name: VmName, by_user: bool | None, now: Instant, timing: Timing) -> None:
         """There is no copy any more. Who was asked by us to shut down did not do so by its user's will, and what was known to
         be gone has not ended once more: that is late news, of one that was destroyed before the next one was begun.
+
+        An end has one cause. An end of which the cause is not known yet (`by_user` None) waits for it; a crash that was only
+        assumed is taken back when the user's will is told before the next start.
         """
         copy = self.vms.get(name)
         self.turn += 1
         if copy is None:
             return
-        own = copy.asked_at is not None or now < copy.former or (copy.ticket is not None and copy.deed is Deed.DESTROY)
+        own = copy.ends_by_us(now)
         leaves = copy.ticket is not None and copy.deed is Deed.MIGRATE
-        if not by_user and not own and not leaves and copy.state is VmState.RUNNING:
+        if by_user is None:
+            copy.vanished(own, now)
+            return
+        waited = copy.ended_at is not None
+        ran = copy.state is VmState.RUNNING or (waited and copy.ended_running)
+        if not by_user and not own and not leaves and ran:
             copy.crashed(now, timing)
-        copy.ended = copy.ended or (by_user and not own and (copy.state is not None or copy.doubt))
+        if by_user and not own and (copy.state is not None or copy.doubt or waited or copy.assumed):
+            copy.ended = True
+            if copy.assumed:
+                copy.crashes -= 1
+                copy.failures, copy.why = 0, ""
+        copy.ended_at, copy.assumed = None, False
         copy.gone()
 
     def spread(self, key: Key) -> None:
@@ -317,7 +369,7 @@ class Copies:
 
     def inventory(self) -> Inventory:
         """What the others are told."""
-        copies = [copy for _, copy in sorted(self.vms.items()) if copy.state is not None or copy.doubt or copy.risky]
+        copies = [copy for _, copy in sorted(self.vms.items()) if copy.there]
         return Inventory(
             copies=tuple(
                 Report(
@@ -333,60 +385,3 @@ class Copies:
             troubles=tuple(Trouble(name, copy.why, copy.gave_up) for name, copy in sorted(self.vms.items()) if copy.failing),
             complete=self.known,
         )
-
-
-def aim(
-    copy: Copy,
-    placed: Placed | None,
-    me: NodeId,
-    licensed: bool,
-    held: bool,
-    firm: bool,
-    due: bool,
-    other: Report | None = None,
-) -> Aim:
-    """What is wanted of a copy, its VM's placement being `placed`.
-
-    `licensed`: this node has a lease. `held`: it has lost one since it last was admitted. `firm`: the placement is stable in
-    a ledger that is open, which alone lets anything be started, resumed or destroyed. `due`: it may be started now. `other`:
-    what the other side of a migration reports.
-    """
-    here = firm and placed is not None and placed.node == me
-    if not licensed or (copy.stray and (not here or placed is None or placed.to)):
-        return Aim.SUSPEND
-    if firm and placed is not None and me not in placed.holders:
-        # A stale copy is suspended, and worthless.
-        return Aim.DESTROY if copy.quiet else Aim.SUSPEND
-    if held:
-        return Aim.SUSPEND
-    if copy.stopping and copy.state is not None:
-        return Aim.END
-    if not firm or placed is None or placed.frozen:
-        return Aim.KEEP
-    if placed.to:
-        return moving(copy, placed, me, other)
-    if placed.node != me or not placed.on or copy.ended:
-        return Aim.KEEP
-    if copy.gave_up:
-        return Aim.DESTROY if copy.state is not None else Aim.KEEP
-    # What is just being started is seen before its label is written.
-    unmarked = copy.generation == 0 and (copy.state is VmState.RUNNING or (copy.ticket is not None and copy.deed is Deed.START))
-    if copy.state is not None and copy.generation != placed.generation and not unmarked:
-        return Aim.DESTROY
-    return Aim.RUN if copy.state is not None or due else Aim.KEEP
-
-
-def moving(copy: Copy, placed: Placed, me: NodeId, other: Report | None) -> Aim:
-    """What is wanted of a copy while its VM goes to another node. Nothing is started or resumed here, whatever happens.
-
-    What is left over on one side when the other one runs, or has not let go, is destroyed; of two that are suspended nobody
-    knows which has the memory that the disk goes with, so both end (core/moves).
-    """
-    if me == placed.node:
-        if not placed.live:
-            return Aim.END
-        if copy.state is VmState.SUSPENDED and other is not None and other.state is VmState.RUNNING:
-            return Aim.DESTROY
-        return Aim.MOVE if copy.tried != (placed.generation, placed.to) else Aim.KEEP
-    abandoned = copy.state is VmState.SUSPENDED and other is not None and bool(other.stuck)
-    return Aim.DESTROY if abandoned else Aim.KEEP

@@ -191,11 +191,14 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class CopyChanged:
-    """News of one copy. `copy` None: it is gone, and `by_user` says that it was shut down or taken away by will."""
+    """News of one copy. `copy` None: it is gone, and `by_user` says whether it was shut down or taken away by will.
+
+    `by_user` None: the hypervisor has not said yet why it ended. The cause follows in a second event, or never.
+    """
 
     name: VmName
     copy: Copied | None
-    by_user: bool = False
+    by_user: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

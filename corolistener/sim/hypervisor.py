@@ -1,14 +1,13 @@
 """A virtual hypervisor: the copies of VMs on one machine, what it does to them, and what it tells of them.
 
 It outlives the daemon and dies with the machine. Like libvirt it does one thing at a time to a VM, in the order of asking,
-and goes on with what it was asked when nobody waits for the answer any more. `Executions` is the truth of a world: which VM
-executed where from when to when; no node can read it.
+and goes on with what it was asked when nobody waits for the answer any more.
 """
 
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
@@ -16,6 +15,7 @@ from corolistener.core.capacity import Vm
 from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome, Result
 from corolistener.core.messages import VmState
 from corolistener.ids import NodeId, VmName
+from corolistener.sim.executions import NEWS_MS, Executions
 from corolistener.sim.heap import Chance, Heap
 from corolistener.wire import values
 
@@ -43,60 +43,9 @@ PREPARE_MS = (0, 0, 2000)
 """How long a migration takes until the other side expects the VM: it has to be reached, and asked."""
 NOTICE_MS = (0, 0, 30_000)
 """How long who waits for a VM's memory takes to see that the machine that sent it has no power: it said no goodbye."""
-NEWS_MS = (1, 1, 60)
+LATE_SHARE, CAUSE_MS = 0.3, (20, 1, 2000)
+"""So many ends are seen in a list before the event that tells their cause has been read, and so much later it is."""
 CONNECT_MS = (10, 1, 300)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """`vm` executed on `node` from `since` until before `to`, in ms of the world; `to` None: it does.
-
-    `by_hand`: a user started it; `stray`: though it belonged elsewhere.
-    """
-
-    vm: VmName
-    node: NodeId
-    since: int
-    stray: bool = False
-    to: int | None = None
-    by_hand: bool = False
-
-
-@dataclass(slots=True)
-class Executions:
-    """Which VM executes where. `now`: by VM and node; `at`: the names by node; `past`: what has ended, in the order of ending;
-    `twice`: the VMs that execute on more than one node."""
-
-    now: dict[VmName, dict[NodeId, Interval]] = field(default_factory=dict)
-    at: dict[NodeId, set[VmName]] = field(default_factory=dict)
-    past: list[Interval] = field(default_factory=list)
-    twice: set[VmName] = field(default_factory=set)
-
-    def begin(self, vm: VmName, node: NodeId, when: int, stray: bool, by_hand: bool = False) -> None:
-        where = self.now.setdefault(vm, {})
-        where.setdefault(node, Interval(vm, node, when, stray, by_hand=by_hand))
-        self.at.setdefault(node, set()).add(vm)
-        if len(where) > 1:
-            self.twice.add(vm)
-
-    def end(self, vm: VmName, node: NodeId, when: int) -> None:
-        begun = self.now.get(vm, {}).pop(node, None)
-        if begun is not None:
-            self.at[node].discard(vm)
-            self.past.append(replace(begun, to=when))
-        if len(self.now.get(vm, {})) < 2:
-            self.twice.discard(vm)
-
-    def overtaken(self, each: Interval, now: int) -> bool:
-        """A user started it so shortly before it is moved elsewhere that its node cannot know: then it is astray."""
-        if each.by_hand and now <= each.since + NEWS_MS[2]:
-            self.now[each.vm][each.node] = replace(each, stray=True)
-            return True
-        return False
-
-    def on(self, node: NodeId) -> list[Interval]:
-        """What executes on a node, by name."""
-        return [self.now[name][node] for name in sorted(self.at.get(node, ()))]
 
 
 @dataclass(slots=True, eq=False)
@@ -166,11 +115,13 @@ class Hypervisor:
         self.jobs: dict[VmName, deque[Job]] = {}
         self.answers = True
         self.frozen = False
-        self.life = 0
+        self.life = self.life_at = 0
         self.listener: Tell | None = None
         self.news_due = 0
         self.able_at = 0
         self.turns: dict[VmName, int] = {}
+        self.unheard: dict[VmName, bool] = {}
+        """Ends between the beginning of a connection and its first list: their events are read after the list."""
 
     # Who listens
 
@@ -178,6 +129,8 @@ class Hypervisor:
         """A daemon connects: it is told everything after a moment, and from then on what changes."""
         self.listener = None
         life = self.life = self.life + 1
+        self.life_at = self.heap.now
+        self.unheard.clear()
 
         def connected() -> None:
             if self.life == life and self.answers:
@@ -186,6 +139,9 @@ class Hypervisor:
                     if copy.vm.definition:
                         listener(defined(copy.vm))
                 listener(Listed(tuple(copy.copied() for _, copy in sorted(self.copies.items()))))
+                for name, by_user in sorted(self.unheard.items()):
+                    if name not in self.copies:
+                        self._ended(name, by_user)
 
         self.heap.after(self.chance.vary(*CONNECT_MS), connected)
 
@@ -193,6 +149,7 @@ class Hypervisor:
         """The daemon is gone; what it had asked and is being done may still be done, but nothing that hangs ever is."""
         self.listener = None
         self.life += 1
+        self.life_at = self.heap.now
         for name, jobs in self.jobs.items():
             for job in jobs:
                 job.orphan = True
@@ -215,11 +172,31 @@ class Hypervisor:
 
     def _changed(self, name: VmName, by_user: bool = False) -> None:
         copy = self.copies.get(name)
-        if copy is not None and copy.vm.definition:
+        if copy is None:
+            self._ended(name, by_user)
+            return
+        if copy.vm.definition:
             text = defined(copy.vm)
             self._tell(lambda: text)
-        changed, turn = CopyChanged(name, copy.copied() if copy is not None else None, by_user), self.turns.get(name, 0)
+        changed, turn = CopyChanged(name, copy.copied()), self.turns.get(name, 0)
         self._tell(lambda: changed if self.turns.get(name, 0) == turn else None)
+
+    def _ended(self, name: VmName, by_user: bool, late_ms: int | None = None) -> None:
+        """The end of a copy. Sometimes a list shows it before the event that tells its cause has been read."""
+        if self.listener is None:
+            self.unheard[name] = by_user
+            return
+        turn = self.turns.get(name, 0)
+
+        def cause() -> Event | None:
+            current = self.turns.get(name, 0) == turn and name not in self.copies
+            return CopyChanged(name, None, by_user) if current else None
+
+        if late_ms is not None or self.chance.happens(LATE_SHARE):
+            self._tell(lambda: CopyChanged(name, None, None) if self.turns.get(name, 0) == turn else None)
+            self.heap.after(late_ms or self.chance.vary(*CAUSE_MS), lambda: self._tell(cause))
+        else:
+            self._tell(lambda: CopyChanged(name, None, by_user) if self.turns.get(name, 0) == turn else None)
 
     def _stopped(self, name: VmName) -> None:
         """The word of a copy that was destroyed for us may come when the next one is being started: then nobody knows any more
@@ -441,12 +418,12 @@ class Hypervisor:
             self._halt(self.copies[name])
             self._changed(name)
 
-    def end_by_hand(self, name: VmName, by_user: bool = True) -> None:
-        """It shuts down, is destroyed by a user, or (`by_user` False) crashes."""
+    def end_by_hand(self, name: VmName, by_user: bool = True, late_ms: int | None = None) -> None:
+        """It shuts down, is destroyed by a user, or (`by_user` False) crashes. `late_ms`: so much later the cause is told."""
         copy = self.copies.pop(name, None)
         if copy is not None:
             self._halt(copy)
-            self._changed(name, by_user)
+            self._ended(name, by_user, late_ms)
 
     # Its own life
 
@@ -454,7 +431,7 @@ class Hypervisor:
         """libvirtd dies: what it was doing was done or not, and who asked is told that it failed. VMs go on."""
         if not self.answers:
             return
-        self.answers = False
+        self.answers, self.life_at = False, self.heap.now
         if self.listener is not None:
             self.listener(HypervisorLost())
         self.listener = None

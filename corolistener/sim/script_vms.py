@@ -25,6 +25,7 @@ from corolistener.sim.agents import Manner
 from corolistener.sim.vms import STORAGE, Estate, read_options, read_vm, span_ms
 from corolistener.sim.world import World
 
+LATE_MS = 1000
 HIDDEN_OF_VMS = {
     NoteCode.VM_STARTED,
     NoteCode.VM_RESUMED,
@@ -76,7 +77,8 @@ class VmVerbs:
 
     def do_vm(self, verb: str, *words: str) -> None:
         """`vm create NAME ... on n1 [memory=4G] [priority=N] [order=N] [together=G] [apart=G] [nodes=n1,n2]`, or
-        `vm start|stop|suspend|destroy|crash NAME ... [on n1]`."""
+        `vm start|stop|suspend|destroy|crash|vanish NAME ... [on n1]`. `vanish`: destroyed; a list shows that
+        a second before the event."""
         options = [word for word in words if "=" in word]
         plain = [word for word in words if "=" not in word]
         at = plain.index("on") if "on" in plain else len(plain)
@@ -102,6 +104,8 @@ class VmVerbs:
                 estate.nodes[node].hypervisor.suspend_by_hand(name)
             case "destroy" | "crash":
                 estate.nodes[node].hypervisor.end_by_hand(name, by_user=verb == "destroy")
+            case "vanish":
+                estate.shut_down(name, LATE_MS)
             case _:
                 raise ValueError(f"nobody can {verb!r} a vm")
 

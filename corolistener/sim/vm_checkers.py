@@ -16,7 +16,9 @@ from corolistener.core.messages import Chapter, Entries, Inventory, Message
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim import accounts
-from corolistener.sim.hypervisor import Interval, kind_of, name_of
+from corolistener.sim.end_checkers import started_again
+from corolistener.sim.executions import Interval
+from corolistener.sim.hypervisor import kind_of, name_of
 from corolistener.sim.machines import Machine
 from corolistener.sim.promises import Promises
 
@@ -151,6 +153,7 @@ class VmChecker:
         match action:
             case StartVm() | ResumeVm():
                 self.found(self.promises.broken(machine.id, action))
+                self.found(started_again(self.world, self.estate, machine.id, action))
                 self._former_holders_stopped(machine.id, name_of(action), type(action).__name__)
                 self._placed_for_good(machine.id, name_of(action), type(action).__name__)
             case FeedWatchdog(until=Until(not_after=not_after)):

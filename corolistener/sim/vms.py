@@ -33,7 +33,8 @@ from corolistener.core.wishes import ExcuseOrder, Order, StartOrder, StopOrder
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Agent, Manner
-from corolistener.sim.hypervisor import Executions, Hypervisor, known_as
+from corolistener.sim.executions import Executions
+from corolistener.sim.hypervisor import Hypervisor, known_as
 from corolistener.sim.machines import Port
 from corolistener.sim.watchdog import Watchdog
 
@@ -88,6 +89,17 @@ class Users:
     wanted: dict[VmName, bool] = field(default_factory=dict)
     shut_down: set[VmName] = field(default_factory=set)
     doubled: set[VmName] = field(default_factory=set)
+    downs: dict[VmName, "Down"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A user shut a VM down at this time on this node, where `daemon` was listening, in this generation of its placement."""
+
+    at: int
+    node: NodeId
+    daemon: object
+    generation: int
 
 
 class Estate:
@@ -228,15 +240,23 @@ class Estate:
         kept += [(machine.memory.version, machine.memory.ledger) for machine in self.world.machines.values()]
         return max(kept, key=lambda each: each[0])[1]
 
-    def shut_down(self, name: VmName) -> None:
-        """A user shuts a VM down, wherever it runs."""
-        for _, node in sorted(self.nodes.items()):
+    def shut_down(self, name: VmName, late_ms: int | None = None) -> None:
+        """A user shuts a VM down, wherever it runs. `late_ms`: so much later its node's daemon learns who it was."""
+        for number, node in sorted(self.nodes.items()):
             copy = node.hypervisor.copies.get(name)
             if copy is not None and copy.running:
                 self.users.wanted[name] = False
                 self.users.shut_down.add(name)
-                node.hypervisor.end_by_hand(name)
+                self._seen_down(name, number)
+                node.hypervisor.end_by_hand(name, late_ms=late_ms)
         self.world.changed()
+
+    def _seen_down(self, name: VmName, node: NodeId) -> None:
+        """Remember what a daemon must have heard."""
+        row, heard = self.newest().placements.get(name), self.nodes[node].hypervisor.listener is not None
+        self.users.downs.pop(name, None)
+        if row is not None and row.node == node and heard and node in self.world.daemons:
+            self.users.downs[name] = Down(self.world.heap.now, node, self.world.daemons[node], row.generation)
 
     def stop_hypervisor(self, node: NodeId) -> None:
         self.nodes[node].hypervisor.stop()

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from corolistener.core.aims import aim
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
-from corolistener.core.copies import CRASHES_MS, SHUT_DOWN_MS, Aim, Copies, Copy, Deed, aim
+from corolistener.core.copies import CRASHES_MS, SHUT_DOWN_MS, Aim, Copies, Copy, Deed
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.ledger import Placed
 from corolistener.core.messages import Report, VmState

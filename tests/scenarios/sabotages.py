@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corolistener.core import care, copies, fencing, keeping, leaving, mastership, moves, recovery, watchdog
+from corolistener.core import aims, care, fencing, keeping, leaving, mastership, moves, recovery, watchdog
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import Config, ProofKind, Timing
@@ -30,12 +30,14 @@ from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
+from .sabotages_pauses import PAUSES
+
 HERE = Path(__file__).parent
 TABLE = HERE.parents[1] / "docs" / "sabotage.md"
 SEEDS_MOST = 2000
 NODES, VMS = (2, 5), 8
 
-_stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, copies.aim, Copy._toward
+_stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, aims.aim, Copy._toward
 _reconcile, _reported, _owed = recovery._reconcile, recovery._reported, recovery.owed
 _choose, _gone = mastership.choose, Copies.gone
 _decide, _feed, _open = recovery.decide, watchdog.feed, keeping._open
@@ -236,6 +238,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
         (recovery, "proof", _both_sides),
         (keeping, "majority", _half_is_enough),
     ],
+    **PAUSES,
 }
 
 

@@ -8,8 +8,9 @@ from corolistener.core.events import CopyChanged, Event, HypervisorLost, Listed,
 from corolistener.core.messages import VmState
 from corolistener.core.view import NO_RING
 from corolistener.ids import Instant, NodeId, Ticket, VmName
+from corolistener.sim.executions import Executions
 from corolistener.sim.heap import Chance, Heap
-from corolistener.sim.hypervisor import Executions, Hypervisor, VmAction, definition
+from corolistener.sim.hypervisor import Hypervisor, VmAction, definition
 
 N1, N2 = NodeId(1), NodeId(2)
 A = VmName("a")

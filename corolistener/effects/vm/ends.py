@@ -22,6 +22,16 @@ WILFUL = (
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED,
     libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT,
 )
+REMEMBERED = {
+    libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: True,
+    libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: True,
+    libvirt.VIR_DOMAIN_SHUTOFF_SAVED: True,
+    libvirt.VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT: True,
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: False,
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: False,
+    libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED: False,
+}
+"""What the state of a VM that is shut off says of the will. libvirtd forgets it when it is restarted."""
 
 
 class Ends:
@@ -57,6 +67,12 @@ class Ends:
     def take(self, name: VmName) -> bool | None:
         """Whether the user ended it; None: it has not ended since this was asked last."""
         return self._ended.pop(name, None)
+
+    def remembered(self, name: VmName, reason: int) -> bool | None:
+        """Whether its user ended it, where no event was heard of that; None: libvirt does not know."""
+        by_user = REMEMBERED.get(reason)
+        ours = self._asked.get(name, -math.inf) >= self._clock()
+        return by_user and not ours if by_user is not None else None
 
     def forget(self) -> None:
         """The connection is another one: ends that were not told may be old."""

@@ -229,14 +229,24 @@ class Hypervisor:
                 sights.pop(name, None) if sight is None else sights.update({name: sight})
         for name, sight in sights.items():
             self._notice(name, sight, self._sights.get(name))
-        self._sights = sights
+        before, self._sights = self._sights, sights
         copies = [sight.copied for _, sight in sorted(sights.items()) if sight.copied is not None]
         for copied in copies:
             self._define(sights[copied.vm.name])
         self._listed = True
         self._observe(Listed(tuple(self._careful(each) for each in copies)))
+        self._ended_unheard(before)
         for name in sorted(self._stale):
             self._look_at(name)
+
+    def _ended_unheard(self, before: Mapping[VmName, Sight]) -> None:
+        """Tell the causes of the ends of which the events were lost with the connection, as far as libvirt remembers them."""
+        for name, was in sorted(before.items()):
+            sight = self._sights.get(name)
+            if was.copied is None or sight is None or sight.id >= 0:
+                continue
+            if (by_user := self._ends.remembered(name, sight.off)) is not None:
+                self._observe(CopyChanged(name, None, by_user))
 
     def _look_at(self, name: VmName) -> None:
         """There may be news of a VM."""
@@ -274,13 +284,14 @@ class Hypervisor:
             self._sights[name] = sight
         had = was.copied if was is not None else None
         if sight is not None and sight.copied is not None:
-            if by_user and had is not None and was is not None and was.id != sight.id:
-                self._observe(CopyChanged(name, None, by_user=True))
+            if by_user is not None and had is not None and was is not None and was.id != sight.id:
+                self._observe(CopyChanged(name, None, by_user))
             self._define(sight)
             self._observe(CopyChanged(name, self._careful(sight.copied)))
         elif had is not None or by_user is not None or self._turns[name]:
             taken = had is not None and sight is not None and sight.id >= 0  # it runs on, but is not ours any more
-            self._observe(CopyChanged(name, None, by_user=bool(by_user) or taken))
+            # libvirt's list may be ahead of its events: without the event nobody knows yet why it ended.
+            self._observe(CopyChanged(name, None, True if taken else by_user))
 
     def _careful(self, copied: Copied) -> Copied:
         """A copy that a call may still let run, though nobody waits for that call any more, counts as running."""

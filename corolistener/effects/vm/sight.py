@@ -37,7 +37,7 @@ class Sight:
     """A VM that libvirt knows. `why` says why it is not ours, "" where it is; `copied` is its copy, None where there is none.
 
     `id` is libvirt's number of the copy, another one after every start. `text` is its definition, empty where it is not defined
-    here: a copy that was started without that, or is just arriving.
+    here: a copy that was started without that, or is just arriving. `off`: libvirt's reason for which it is shut off.
     """
 
     name: VmName
@@ -48,6 +48,7 @@ class Sight:
     text: bytes
     autostart: bool
     mistakes: tuple[str, ...] = ()
+    off: int = 0
 
 
 def find(connection: Connection, name: VmName) -> Domain | None:
@@ -91,7 +92,7 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
     """A domain as it is, if it stands still meanwhile."""
     number, active = max(domain.ID(), -1), domain.isActive()
     now, secure = domain.XMLDesc(0), domain.XMLDesc(DEFINITION)
-    state, _ = domain.state()
+    state, reason = domain.state()
     text = b""
     try:
         live, written = content(now), content(secure)
@@ -114,6 +115,7 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
         text=text,
         autostart=autostart,
         mistakes=written.mistakes,
+        off=reason if state == libvirt.VIR_DOMAIN_SHUTOFF else 0,
     )
 
 

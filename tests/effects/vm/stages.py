@@ -28,8 +28,8 @@ from corolistener.effects.vm.hypervisor import Hypervisor
 from corolistener.effects.vm.settings import Manage, VmSettings
 from corolistener.errors import EffectError
 from corolistener.ids import Instant, NodeId, Ticket, VmName
+from corolistener.sim.executions import Executions
 from corolistener.sim.heap import Chance, Heap
-from corolistener.sim.hypervisor import Executions
 from corolistener.sim.hypervisor import Hypervisor as Virtual
 
 T = TypeVar("T")
