@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from corolistener.cli.verbs import Parser
+from corolistener.cli.verbs import Parser, redaction
 from corolistener.core.actions import Action
 from corolistener.engine import journal
 from corolistener.engine.journal import Entry
-from corolistener.wire import values
+from corolistener.wire import redact, values
 
-TEXT_SHOWN = 24
 SHA_SHOWN = 8
 
 
 def arguments(parser: Parser) -> None:
-    """FILE [--json]"""
+    """FILE [--redact|--no-redact] [--json]"""
     parser.add_argument("file", metavar="FILE", help="the journal, as corolistener saved it")
+    redaction(parser)
     parser.add_argument("--json", action="store_true", help="for programs: an object a step; keys are stable")
 
 
@@ -32,21 +32,23 @@ def run(args: argparse.Namespace) -> int:
     differing = steps = 0
     before: int | None = None
     for entry, decided in journal.replay(journal.load(args.file)):
+        if decided != entry.actions and redact.packed(values.pack(decided)) == values.pack(entry.actions):
+            decided = entry.actions  # the journal was saved without secrets, and no event brings this one back
         steps, differs = steps + 1, decided != entry.actions
         differing += differs
-        for line in [_frame(entry, decided)] if args.json else _block(entry, decided, before):
-            print(line)
+        for line in [_frame(entry, decided, args.redact)] if args.json else _block(entry, decided, before):
+            print(redact.text(line) if args.redact and not args.json else line)
         before = entry.now
     if not args.json:
         print(f"{steps} steps, " + (f"{differing} of them decided otherwise" if differing else "all decided as they were"))
     return 1 if differing else 0
 
 
-def _frame(entry: Entry, decided: tuple[Action, ...]) -> str:
+def _frame(entry: Entry, decided: tuple[Action, ...], redacted: bool) -> str:
     frame = {"now_ms": entry.now, "event": values.pack(entry.event), "actions": values.pack(decided)}
     if decided != entry.actions:
         frame["recorded"] = values.pack(entry.actions)
-    return json.dumps(frame)
+    return json.dumps(redact.packed(frame) if redacted else frame)
 
 
 def _block(entry: Entry, decided: tuple[Action, ...], before: int | None) -> Iterator[str]:
@@ -69,7 +71,7 @@ def shown(value: Any) -> str:
         case Enum():
             return str(value.value)
         case bytes():
-            return f"{len(value)} bytes" if len(value) > TEXT_SHOWN else repr(value)
+            return f"{len(value)} bytes"
         case str():
             return value[:SHA_SHOWN] if len(value) == 64 else value
         case tuple():

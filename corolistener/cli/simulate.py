@@ -9,11 +9,11 @@ import argparse
 import json
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from corolistener.cli.render import REASON
-from corolistener.cli.verbs import EX_USAGE, Parser, complain
+from corolistener.cli.verbs import EX_USAGE, Parser, complain, redaction
 from corolistener.core.actions import Answer, TicketedAction
 from corolistener.core.notes import Note
 from corolistener.errors import ConfigError
@@ -22,6 +22,7 @@ from corolistener.sim.heap import collect_seldom
 from corolistener.sim.script import Block, Teller, parse, shown
 from corolistener.sim.vm_faults import VMS_MOST
 from corolistener.sim.world import World
+from corolistener.wire import redact
 
 NODES_LEAST, NODES_MOST = 2, 30
 HOURS_MOST = 24.0
@@ -43,12 +44,13 @@ WORDS = {
 
 
 def arguments(parser: Parser) -> None:
-    """FILE, or --seed N [--nodes N] [--vms N] [--hours H]; [--json]"""
+    """FILE, or --seed N [--nodes N] [--vms N] [--hours H]; [--redact|--no-redact] [--json]"""
     parser.add_argument("file", metavar="FILE", nargs="?", help="a story: its reason, commands, and what is to follow")
     parser.add_argument("--seed", type=_whole, metavar="N", help="draw a cluster and its misfortunes from this number")
     parser.add_argument("--nodes", type=_nodes, metavar="N", help=f"with --seed: so many nodes, {NODES_LEAST} to {NODES_MOST}")
     parser.add_argument("--vms", type=_vms, metavar="N", help=f"with --seed: so many VMs at most, 1 to {VMS_MOST}; else none")
     parser.add_argument("--hours", type=_hours, metavar="H", help="with --seed: so long do the faults last; else a minute")
+    redaction(parser)
     parser.add_argument("--json", action="store_true", help="for programs: an object a line; keys are stable")
 
 
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.file is None) == (args.seed is None):
         complain("simulate needs either a story FILE or --seed N")
         return EX_USAGE
-    teller = _Json() if args.json else _Text()
+    teller = (_Json if args.json else _Text)(redact.text if args.redact else str)
     if args.file is not None:
         return _story(args.file, teller)
     nodes = (args.nodes, args.nodes) if args.nodes else (seeds.NODES_LEAST, 5)
@@ -95,35 +97,38 @@ def _hours(text: str) -> float:
 class _Text:
     """The timeline for people: seconds of the world's time, the node, what it said or did."""
 
+    def __init__(self, shown: Callable[[str], str]) -> None:
+        self.shown = shown
+
     def say(self, line: str) -> None:
-        print(line)
+        print(self.shown(line))
 
     def did(self, now: int, node: int, what: Note | Answer | TicketedAction | str) -> None:
         if (text := worded(what)) is not None:
-            print(f"{now / 1000:10.3f}  {f'n{node}' if node else '':4} {text}")
+            print(f"{now / 1000:10.3f}  {f'n{node}' if node else '':4} {self.shown(text)}")
 
     def fault(self, now: int, text: str) -> None:
-        print(f"{now / 1000:10.3f}  ***  {text}")
+        print(f"{now / 1000:10.3f}  ***  {self.shown(text)}")
 
     def verdict(self, holds: bool, text: str) -> None:
-        print(("holds: " if holds else "DOES NOT HOLD: ") + text)
+        print(("holds: " if holds else "DOES NOT HOLD: ") + self.shown(text))
 
 
 class _Json(_Text):
     """The same, an object a line."""
 
     def say(self, line: str) -> None:
-        print(json.dumps({"told": line}))
+        print(json.dumps({"told": self.shown(line)}))
 
     def did(self, now: int, node: int, what: Note | Answer | TicketedAction | str) -> None:
         if (text := shown(what)) is not None:
-            print(json.dumps({"now_ms": now, "node": node, "what": text}))
+            print(json.dumps({"now_ms": now, "node": node, "what": self.shown(text)}))
 
     def fault(self, now: int, text: str) -> None:
-        print(json.dumps({"now_ms": now, "fault": text}))
+        print(json.dumps({"now_ms": now, "fault": self.shown(text)}))
 
     def verdict(self, holds: bool, text: str) -> None:
-        print(json.dumps({"holds": holds, "why": text}))
+        print(json.dumps({"holds": holds, "why": self.shown(text)}))
 
 
 def worded(what: Note | Answer | TicketedAction | str) -> str | None:

@@ -75,6 +75,12 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown {what} {value!r}" + (nearest(str(value), known) or f"; one of {', '.join(known)}"))
 
 
+def redaction(parser: Parser) -> None:
+    """--redact, which is the default, and --no-redact."""
+    text = "leave out passwords, tokens and definitions of VMs (the default); --no-redact shows what is there"
+    parser.add_argument("--redact", action=argparse.BooleanOptionalAction, default=True, help=text)
+
+
 def _kind(word: str) -> str:
     return "option" if word.startswith("-") else "word"
 

@@ -290,13 +290,14 @@ class Node:
     def objection(self, name: VmName) -> str:
         return self.pump.core.objection(name, now())
 
-    def save_journal(self, why: str) -> str:
-        """Write the journal into the state directory; returns its path, or why it could not be written."""
+    def save_journal(self, why: str, secrets: bool = False) -> str:
+        """Write the journal into the state directory, without passwords unless `secrets`; returns its path, or why it could
+        not be written."""
         path = Path(self.settings.paths.state, f"journal-{why}-{time.strftime('%Y%m%dT%H%M%S')}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-                for line in self.pump.journal.lines():
+                for line in self.pump.journal.lines(secrets):
                     file.write(line + "\n")
         except OSError as error:
             return json.dumps(f"not written: {error.strerror}")

@@ -80,7 +80,7 @@ class Operators:
                 self.prepared.set()
                 return {"restart_ms": self.node.config.timing.restart_ms}
             case "journal-dump":
-                return {"path": self.node.save_journal("asked")}
+                return {"path": self.node.save_journal("asked", secrets=args.get("secrets") is True)}
             case "join-token":
                 return self._join_token()
             case _:

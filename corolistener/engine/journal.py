@@ -72,14 +72,14 @@ class Journal:
         if len(self.newer.entries) >= self.most:
             self.older, self.newer = self.newer, Segment(snapshot(core.state))
 
-    def lines(self) -> Iterator[str]:
-        """The text of a saved journal."""
+    def lines(self, secrets: bool = False) -> Iterator[str]:
+        """The text of a saved journal; with `secrets` also passwords that are in definitions (wire.redact)."""
         segments = [segment for segment in (self.older, self.newer) if segment is not None]
         yield HEADER
-        yield values.dump_line(segments[0].state)
+        yield values.dump_line(segments[0].state, secrets)
         for segment in segments:
             for entry in segment.entries:
-                yield values.dump_line((entry.now, entry.event, entry.actions))
+                yield values.dump_line((entry.now, entry.event, entry.actions), secrets)
 
 
 def load(path: str) -> Segment:

@@ -35,7 +35,7 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     fence           node: a lost one, whose fence agents are to be tried now
     join-token       answers {token, from}: for `config pull --from FROM --token -` on a new node
     prepare-restart  answers {restart_ms}: the next process may take that long, and adopts everything
-    journal-dump     answers {path}
+    journal-dump     takes {secrets}: also passwords that are in definitions; answers {path}
     may-start        vm (its name): libvirt's hook wants to know whether it may come to run on this node, now; answers
                      {may, why}: true or false, and words for people where it may not
     plan             lose [nodes] or drain node: what would be; answers PLAN below

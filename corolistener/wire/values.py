@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from corolistener.errors import ConfigError
+from corolistener.wire import redact
 
 _ROOMS = (
     "actions",
@@ -99,9 +100,10 @@ def unpack(data: Any) -> Any:
     return found(**{key: unpack(each) for key, each in data.items() if key != "!"})
 
 
-def dump_line(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(pack(value), separators=(",", ":"))
+def dump_line(value: Any, secrets: bool = True) -> str:
+    """One line of JSON; with `secrets` False what wire.redact leaves of it."""
+    data = pack(value)
+    return json.dumps(data if secrets else redact.packed(data), separators=(",", ":"))
 
 
 def load_line(text: str, path: str, line: int) -> Any:

@@ -48,7 +48,7 @@ def test_every_verb_action_and_option_is_described() -> None:
         assert option in page
     for option in ("--test", "--on", "--to", "--order", "--together", "--apart", "--nodes", "--manage", "--lose", "--dry-run"):
         assert option in page
-    for option in ("--no-wait", "--timeout"):
+    for option in ("--no-wait", "--timeout", "--redact", "--no-redact"):
         assert option in page
 
 

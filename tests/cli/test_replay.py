@@ -58,3 +58,21 @@ def test_what_is_no_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.splitlines() == [
         f"corolistener: {path}:1: not a journal: the first line is not 'corolistener-journal 1'"
     ]
+
+
+def test_secrets_of_an_old_journal_are_shown_only_to_who_asks(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = journal.read_text().splitlines()
+    head, first = lines[:2], json.loads(lines[2])
+    first[1] = {"!": "BadMessage", "sender": 3, "why": "passwd='hunter2x' is not understood"}
+    first[2] = []
+    journal.write_text("\n".join([*head, json.dumps(first)]) + "\n")
+    for words in ((), ("--json",), ("--redact",)):
+        main(["replay", str(journal), *words])
+        out = capsys.readouterr().out
+        assert "hunter2x" not in out
+        assert "passwd='********'" in out
+    for words in (("--no-redact",), ("--no-redact", "--json")):
+        main(["replay", str(journal), *words])
+        assert "hunter2x" in capsys.readouterr().out

@@ -122,3 +122,14 @@ def test_other_verbs_do_not_load_the_simulator() -> None:
     script = "import sys; from corolistener.cli import verbs; print([name for name in sys.modules if '.sim' in name])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def test_a_story_shows_no_passwords_unless_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "story.txt"
+    path.write_text("# The console has passwd='hunter2x'.\n\nnodes 3 priority=50,40,30\nboot\nsettle\n")
+    assert main(["simulate", str(path)]) == 0
+    assert "hunter2x" not in capsys.readouterr().out
+    assert main(["simulate", str(path), "--json"]) == 0
+    assert "hunter2x" not in capsys.readouterr().out
+    assert main(["simulate", str(path), "--no-redact"]) == 0
+    assert "hunter2x" in capsys.readouterr().out
