@@ -112,6 +112,8 @@ def _pull(args: argparse.Namespace) -> int:
     keys = (Path(cluster.key_file), AUTHKEY)
     wanted = Pull(Path(cluster.corosync_conf), keys, cluster.pull_port, args.source, token, args.force)
     found = pull(wanted)
+    if args.token not in ("", "-"):
+        complain("others can see a token on the command line in the list of processes: give --token - or --token-file FILE")
     for address, why in found.failures:
         complain(f"{address}: {why}")
     for warning in found.warnings:
@@ -126,11 +128,8 @@ def _token(args: argparse.Namespace) -> str:
     """The join token, if there is one. Raises ConfigError, RequestRefused."""
     if args.token_file:
         return _token_in(Path(args.token_file))
-    if args.token and args.token != "-":
-        complain("others can see a token on the command line in the list of processes: give --token - or --token-file FILE")
+    if args.token != "-":
         return str(args.token)
-    if not args.token:
-        return ""
     text = getpass.getpass("join token: ") if sys.stdin.isatty() else sys.stdin.readline(TOKEN_MOST)
     if not text.strip():
         raise RequestRefused("bad-request", "there is no token on standard input")
