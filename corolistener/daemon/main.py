@@ -1,6 +1,7 @@
 """`corolistener run`: the daemon from its first line to its last."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -47,6 +48,9 @@ def run(path: str | None = None, watchdog: Device | None = None) -> int:
 
     `watchdog` is reached in place of the device that the settings name.
     """
+    with contextlib.suppress(ValueError):  # not in the main thread: then signals are not for us
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)  # until the loop listens: logrotate must not end a daemon that starts
     kept = take_kept((WATCHDOG,))
     settings = settings_module.load_to_run(path)
     me, cluster = whoami(settings)
@@ -183,12 +187,15 @@ class _Shell:
     def __init__(self, path: str | None, node: Node, operators: Operators) -> None:
         self._path, self._node, self._operators = path, node, operators
         self.kept = False
+        self._again = False
+        self._reloading: asyncio.Task[None] | None = None
 
     def catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._terminate)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen)
 
     def _terminate(self) -> None:
         asyncio.get_running_loop().create_task(self._end())
@@ -203,15 +210,41 @@ class _Shell:
         else:
             self._node.take([LeaveAsked()])
 
+    def _reopen(self) -> None:
+        """logrotate has moved the log away: nothing else is read again."""
+        asyncio.get_running_loop().run_in_executor(None, self._node.log.reopen)
+
     def _hang_up(self) -> None:
-        """Read the settings again; an invalid file keeps the old ones."""
-        log, notifier = self._node.log, self._node.notifier
-        log.reopen()
-        notifier.reloading()
+        """Open the log anew and read settings and corosync.conf again; one more signal meanwhile means once more."""
+        self._reopen()
+        self._again = True
+        if self._reloading is None:
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
         try:
-            fresh = settings_module.load_to_run(self._path)
-            _, cluster = whoami(fresh)
-        except ConfigError as error:
+            while self._again:
+                self._again = False
+                self._node.notifier.reloading()
+                await self._read_again()
+                self._node.notifier.ready()
+        finally:
+            self._reloading = None
+
+    async def _read_again(self) -> None:
+        """An invalid file keeps the old settings. Files and names are read in a thread, because a disk or a resolver may hang.
+
+        A change of corosync.conf that is installed meanwhile makes what was read an old version, so it is read again.
+        """
+        log, storing = self._node.log, self._node.pump.core.state.storing
+        try:
+            while True:
+                before = storing.file
+                fresh = await asyncio.to_thread(settings_module.load_to_run, self._path)
+                _, cluster = await asyncio.to_thread(whoami, fresh)
+                if storing.file == before:
+                    break
+        except (CorolistenerError, OSError) as error:
             log.say(logging.ERROR, "settings-kept", why=error)
         else:
             old = self._node.settings
@@ -219,7 +252,6 @@ class _Shell:
             if fixed:
                 log.say(logging.WARNING, "settings-need-restart", tables=" ".join(fixed))
             self._node.reconfigure(fresh, cluster)
-        notifier.ready()
 
 
 def restart_job() -> bool:

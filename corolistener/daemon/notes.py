@@ -4,6 +4,7 @@ The time is that of the event that caused the note, not of the writing. Lines ar
 a full or hanging disk delays nothing and loses its own lines only.
 """
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -126,9 +127,10 @@ class Log:
         self._logger.handle(record)
 
     def reopen(self) -> None:
-        """logrotate has moved the file away."""
+        """logrotate has moved the file away. Blocks: for a thread."""
         if self._file is not None:
-            self._file.reopenIfNeeded()
+            with self._file.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
+                self._file.reopenIfNeeded()
 
     def close(self) -> None:
         self._listener.stop()
