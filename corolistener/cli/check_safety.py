@@ -1,7 +1,9 @@
 """What `check` looks at so that nobody but root rules this node: whose the files are that root reads, runs and writes."""
 
 import contextlib
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from corolistener.cli.check_vms import HOOK
 from corolistener.coroconf.tree import Document
 from corolistener.coroconf.validate_totem import crypto
 from corolistener.daemon.settings import Settings
-from corolistener.effects import trust
+from corolistener.effects import places, trust
 from corolistener.effects.keys import AUTHKEY
+from corolistener.errors import ConfigError
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 QEMU_CONF, PKI, PKI_MIGRATE = "/etc/libvirt/qemu.conf", "/etc/pki/qemu", "/etc/pki/libvirt-migrate"
@@ -24,10 +27,45 @@ Said = tuple[str, str, str, str]
 def look(settings: Settings, document: Document | None) -> Iterator[Said]:
     """Everything there is to say of one node. `document`: corosync.conf, None if it cannot be read."""
     yield from _programs(settings)
+    yield from _places(settings)
     if settings.vms.uri is not None:
         if document is not None:
             yield from _ring(settings, document)
         yield from _migration(settings)
+
+
+def _places(settings: Settings) -> Iterator[Said]:
+    """What the daemon writes to. The directory of the locks has a finding of its own (check.locks)."""
+    told = 0
+    for level, path, why in _objections(settings):
+        told += 1
+        yield level, "places", why, path
+    if not told:
+        yield OK, "places", "nobody else has put anything where the daemon writes", ""
+
+
+def _objections(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    state, run = settings.paths.state, settings.paths.run
+    why = trust.objection(state)
+    if why is not None:
+        yield ERROR, state, why
+    elif Path(state).exists():
+        mode = stat.S_IMODE(os.stat(state).st_mode)
+        if not Path(state).is_dir():
+            yield ERROR, state, "this is not a directory: remove it, or name another in [paths] state"
+        elif mode & trust.OTHERS_WRITE:
+            yield ERROR, state, f"others can write here (mode {mode:04o}): look at what is in it, then chmod 0700 {state}"
+        elif mode & 0o077:
+            yield WARNING, state, f"others can look in (mode {mode:04o}), until the daemon starts again: chmod 0700 {state}"
+    try:
+        places.require_run(run)
+    except ConfigError as error:
+        yield ERROR, run, error.why
+    if (why := places.stranger(Path(settings.log))) is not None and settings.log != os.devnull:
+        yield ERROR, settings.log, why
+    for path, why in places.planted(state, settings.locks.directory):
+        if path != settings.locks.directory:
+            yield ERROR, path, why
 
 
 def _ring(settings: Settings, document: Document) -> Iterator[Said]:

@@ -62,8 +62,10 @@ def _tell(s: State, standing: tuple[Candidate, ...]) -> None:
     replicated = has_replica(standing, s.agreed, s.database)
     for candidate in standing:
         whys = [why.value for why in obstacles(candidate, s.agreed, replicated)]
-        if whys or f"eligible-{candidate.id}" in s.told:
-            s.tell(f"eligible-{candidate.id}", NoteCode.ELIGIBILITY, node=candidate.id, why=" ".join(whys) or "no more")
+        if whys:
+            s.tell(f"eligible-{candidate.id}", NoteCode.INELIGIBLE, node=candidate.id, why=" ".join(whys))
+        elif f"eligible-{candidate.id}" in s.told:
+            s.tell(f"eligible-{candidate.id}", NoteCode.ELIGIBLE, node=candidate.id)
     entry = s.entry(s.master) if s.master is not None else None
     if s.database and entry is not None and entry.replication is False:
         s.tell("replica", NoteCode.REPLICATION_OFF, node=entry.id)

@@ -27,6 +27,7 @@ from corolistener.daemon.notes import Log
 from corolistener.daemon.operators import Operators
 from corolistener.daemon.sdnotify import Notifier, take_kept
 from corolistener.daemon.settings import Settings
+from corolistener.effects import places
 from corolistener.effects.confstore import Versions
 from corolistener.effects.keys import AUTHKEY, load_keys
 from corolistener.effects.pull_server import PullServer
@@ -54,8 +55,14 @@ def run(path: str | None = None, watchdog: Device | None = None) -> int:
     kept = take_kept((WATCHDOG,))
     settings = settings_module.load_to_run(path)
     me, cluster = whoami(settings)
+    mended = places.prepare_state(settings.paths.state)
+    places.require_run(settings.paths.run)
     log = Log(settings.log)
     try:
+        if mended is not None:
+            log.say(logging.WARNING, "state-directory-mended", path=settings.paths.state, why=mended)
+        for planted, why in places.planted(settings.paths.state, settings.locks.directory):
+            log.say(logging.ERROR, "planted", path=planted, why=why)
         device = watchdog if watchdog is not None else DeviceFile(settings.fencing.watchdog_device)
         return asyncio.run(_live(path, settings, me, cluster, log, device, kept))
     except CorolistenerError as error:

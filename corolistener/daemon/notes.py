@@ -5,17 +5,21 @@ a full or hanging disk delays nothing and loses its own lines only.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import logging.handlers
+import os
 import queue
 import re
 import sys
 import time
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 from corolistener.core.notes import Note, NoteCode
+from corolistener.effects import places, trust
 
 MOST_WAITING = 10_000
 
@@ -32,13 +36,11 @@ _WARNINGS = frozenset(
         NoteCode.ADDRESS_CONFLICT,
         NoteCode.UNSTORED,
         NoteCode.WITHDRAWN,
-        NoteCode.CONFIG_REFUSED,
         NoteCode.ROLLBACK,
         NoteCode.FOREIGN_VERSION,
         NoteCode.PEER_MESSAGE,
         NoteCode.COROSYNC_LOST,
         NoteCode.REPLICATION_OFF,
-        NoteCode.LEDGER_ALIEN,
         NoteCode.VM_OWED,
         NoteCode.VM_FROZEN,
         NoteCode.VM_STRAY,
@@ -103,7 +105,7 @@ class Log:
         self._file: logging.handlers.WatchedFileHandler | None = None
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._file = logging.handlers.WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+            self._file = _File(path, encoding="utf-8", errors="backslashreplace")
             self._file.setFormatter(form)
             handlers.append(self._file)
         except OSError as error:
@@ -134,6 +136,27 @@ class Log:
 
     def close(self) -> None:
         self._listener.stop()
+
+
+class _File(logging.handlers.WatchedFileHandler):
+    """The log file. What others have planted in its place, such as a link or a pipe, is not written to."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line that cannot be written is lost, and the thread that writes goes on: another handler has it as well."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self.baseFilename, flags, 0o640)
+        try:
+            look = os.fstat(descriptor)
+            if (why := places.judged(look, Path(self.baseFilename))) is not None and not trust.is_null(look):
+                raise OSError(errno.EPERM, why)
+            return TextIOWrapper(open(descriptor, "ab"), self.encoding, self.errors)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
 
 class _Handing(logging.handlers.QueueHandler):

@@ -51,7 +51,7 @@ def read(path: str | Path, most: int) -> bytes:
     look = os.stat(path)
     if stat.S_ISDIR(look.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return b"" if _is_null(look) else files.read(Path(path), most)[0]
+    return b"" if is_null(look) else files.read(Path(path), most)[0]
 
 
 def objections(programs: Iterable[str]) -> list[ConfigError]:
@@ -106,11 +106,11 @@ def _judged(path: str, look: os.stat_result, around: os.stat_result) -> str | No
     """
     if look.st_uid not in (0, os.geteuid()):
         if stat.S_ISLNK(look.st_mode):
-            return f"the symbolic link {path} belongs to {_user(look.st_uid)}: remove it, or chown -h root {path}"
+            return f"the symbolic link {path} belongs to {user(look.st_uid)}: remove it, or chown -h root {path}"
         what = "the directory " if stat.S_ISDIR(look.st_mode) else ""
-        return f"{what}{path} belongs to {_user(look.st_uid)}, who can change it: chown root {path}"
+        return f"{what}{path} belongs to {user(look.st_uid)}, who can change it: chown root {path}"
     mode = stat.S_IMODE(look.st_mode)
-    if _is_null(look):
+    if is_null(look):
         return None
     if stat.S_ISLNK(look.st_mode) or not mode & OTHERS_WRITE:
         return _linked(path, look, around)
@@ -121,7 +121,7 @@ def _judged(path: str, look: os.stat_result, around: os.stat_result) -> str | No
     return f"{_writers(look)} can write {path} (mode {mode:04o}): chmod go-w {path}"
 
 
-def _is_null(look: os.stat_result) -> bool:
+def is_null(look: os.stat_result) -> bool:
     """/dev/null: whatever is written to it, it stays empty."""
     return stat.S_ISCHR(look.st_mode) and look.st_rdev == os.makedev(1, 3)
 
@@ -142,7 +142,8 @@ def _writers(look: os.stat_result) -> str:
         return f"the group {look.st_gid}"
 
 
-def _user(uid: int) -> str:
+def user(uid: int) -> str:
+    """A user in words."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:

@@ -7,7 +7,7 @@ import pytest
 
 from corolistener.cli import check_safety
 from corolistener.coroconf.tree import parse
-from corolistener.daemon.settings import Agent, Cluster, Service, Settings, Vms
+from corolistener.daemon.settings import Agent, Cluster, Locks, Paths, Service, Settings, Vms
 
 from .conftest import Type
 
@@ -110,3 +110,29 @@ def test_certificates_for_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert check_safety.certificates(str(conf)) == "/b"
     conf.write_text('default_tls_x509_cert_dir = "/b"\n migrate_tls_x509_cert_dir="/c"\n')
     assert check_safety.certificates(str(conf)) == "/c"
+
+
+def places(settings: Settings) -> list[str]:
+    return [f"{level} {path}: {text}" for level, topic, text, path in check_safety.look(settings, None) if topic == "places"]
+
+
+def test_places_that_others_can_write(tmp_path: Path) -> None:
+    state, run, locks, log = (tmp_path / name for name in ("state", "run", "locks", "log"))
+    given = Settings(locks=Locks(str(locks)), paths=Paths(str(state), str(run), str(log)))
+    assert places(given) == ["ok : nobody else has put anything where the daemon writes"]
+    for path in (state, run, locks):
+        path.mkdir(mode=0o700)
+    assert places(given) == ["ok : nobody else has put anything where the daemon writes"]
+    state.chmod(0o755)
+    [said] = places(given)
+    assert said.startswith(f"warning {state}: others can look in (mode 0755)")
+    state.chmod(0o777)
+    run.chmod(0o777)
+    log.symlink_to("/etc/passwd")
+    os.mkfifo(locks / ".lock.vmmgr.service")
+    told = places(given)
+    assert [line.split(": ")[0] for line in told] == [
+        f"error {path}" for path in (state, run, log, locks / ".lock.vmmgr.service")
+    ]
+    state.chmod(0o1777)
+    assert places(given)[0].startswith(f"error {state}: others can write here (mode 1777)")

@@ -93,3 +93,40 @@ def wait_until(condition: object, limit: float = 10) -> None:
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     assert condition()
+
+
+def test_what_is_planted_in_place_of_the_log_is_not_written_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """At start and after a rotation: a link, a pipe that nobody reads, a hard link, a directory. stderr has every line."""
+    target, path = tmp_path / "target", tmp_path / "log"
+    target.write_text("precious\n")
+    plants = [lambda: path.symlink_to(target), lambda: os.mkfifo(path), lambda: os.link(target, path), path.mkdir]
+    for plant in plants:
+        plant()
+        log = Log(str(path))
+        log.say(logging.INFO, "started", node=4)
+        log.close()
+        told = capfd.readouterr().err
+        assert "ERROR log path=" in told
+        assert "started node=4" in told
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        log = Log(str(path))
+        log.say(logging.INFO, "first")
+        wait_until(lambda: path.exists() and len(lines(path)) == 1)
+        path.unlink()
+        plant()
+        log.reopen()
+        log.say(logging.INFO, "second")
+        log.say(logging.INFO, "third")
+        log.close()
+        told = capfd.readouterr().err
+        assert "second" in told
+        assert "third" in told
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    assert target.read_text() == "precious\n"
+
+
+def test_a_log_that_nobody_wants(capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log("/dev/null")
+    log.say(logging.INFO, "started")
+    log.close()
+    assert "ERROR log" not in capfd.readouterr().err

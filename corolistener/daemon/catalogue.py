@@ -1,0 +1,140 @@
+"""What each line of the log means, by its code: docs/log.md is this table.
+
+`python -m corolistener.daemon.catalogue` prints that page.
+"""
+
+import sys
+from collections.abc import Iterator
+
+CORE = {
+    "ring": "corosync has formed a ring of these nodes.",
+    "quorum-gained": "The nodes of the ring are a quorum.",
+    "quorum-lost": "The nodes of the ring are no quorum: nothing of the cluster may run here.",
+    "view": "The members have agreed on a view: who is here, in the order of their ranks.",
+    "master": "This node is the master.",
+    "no-master": "No member can be master.",
+    "role": "The role of this node has changed.",
+    "phase": "The master has reached this step of its work.",
+    "lease-gained": "A quorum has confirmed this node: it may act.",
+    "lease-ended": "No quorum has confirmed this node in time: it lets go of everything.",
+    "daemon-gone": "The daemon of a node has gone, and its node is still in the ring.",
+    "absent": "The daemon of a member of the ring has not spoken: the view is formed without it.",
+    "farewell": "This node leaves: it lets go of everything first.",
+    "left": "A node has left the group.",
+    "disallowed": "A node is back with state that the cluster has gone on without: it may not act until the master admits it.",
+    "admitted": "The master has admitted a node that was disallowed.",
+    "eligible": "A node can become master again.",
+    "ineligible": "A node cannot become master, for these reasons.",
+    "service-waits": "The service is not started yet, because the former master may still serve.",
+    "address-held": "The cloud IP is on its device, and announced.",
+    "address-dropped": "The cloud IP is off its device.",
+    "address-lost": "Somebody has removed the cloud IP from its device: it is put back.",
+    "address-conflict": "Another machine answers for the cloud IP.",
+    "lock-taken": "A lock file of VMmanager is taken.",
+    "lock-released": "A lock file of VMmanager is removed.",
+    "service-started": "The service runs.",
+    "service-stopped": "The service has stopped.",
+    "database-taken": "The database is taken into use.",
+    "effect-failed": "Something that was to be done has failed, for this reason; it is tried again.",
+    "adopted": "What a former process of this node held is held further.",
+    "config-offered": "A new version of corosync.conf is offered to the members.",
+    "config-stored": "A version of corosync.conf is stored on this node.",
+    "config-not-stored": "A version of corosync.conf cannot be stored on this node.",
+    "config-committed": "A version of corosync.conf is in force.",
+    "config-withdrawn": "A version of corosync.conf is taken back.",
+    "config-rollback": "The last change of corosync.conf has cost quorum: this node goes back to the version before.",
+    "config-differs": "The corosync.conf of this node is not the one in force.",
+    "bad-message": "A message of another node cannot be understood.",
+    "corosync-lost": "The connection to corosync is lost.",
+    "replication-off-master": "The master has no replica of the database.",
+    "invariant-broken": "This program contradicts itself: this node decides nothing any more.",
+    "ledger-open": "The ledger of the cluster is open, with this version.",
+    "ledger-not-stored": "The ledger cannot be written to the disk of this node.",
+    "vm-started": "A VM runs here.",
+    "vm-resumed": "A VM that was suspended runs again.",
+    "vm-suspended": "A VM is suspended.",
+    "vm-stopped": "A VM is stopped here.",
+    "vm-placed": "The ledger has a new node for a VM.",
+    "vm-owed": "A VM should run and no node can take it, for this reason.",
+    "vm-frozen": "A VM is in doubt: nothing is done to it until this is resolved.",
+    "vm-stray": "A VM runs here that the ledger has elsewhere.",
+    "vm-failed": "What was to be done to a VM has failed, for this reason.",
+    "vm-crashed": "A VM has ended by itself.",
+    "vm-given-up": "A VM could not be started here again and again.",
+    "vm-moves": "A VM begins to move to another node.",
+    "vm-moved": "A VM has moved to another node.",
+    "vm-not-moved": "A VM has not moved, for this reason; it runs where it was.",
+    "vm-asked-to-shut-down": "The power button of a VM was pressed.",
+    "vm-definition-not-kept": "The definition of a VM cannot be spread, so no other node can start the VM.",
+    "node-excused": "A node is in maintenance: it is given no VMs.",
+    "node-readmitted": "A node is given VMs again.",
+    "emptying": "This node is shut down: its VMs are moved or stopped first.",
+    "proof-missing": "It is not proven that a lost node runs nothing: its VMs are not started elsewhere yet.",
+    "fencing": "A fence agent is asked to switch a node off.",
+    "fenced": "A node has been switched off.",
+    "fence-refused": "The word of a fence agent is not believed, for this reason.",
+    "node-killed": "corosync was ended on a member that cannot put its VMs in order.",
+    "proven": "It is proven that a lost node runs nothing.",
+    "watchdog-starves": "The watchdog is not fed: it resets this node, because VMs may run here that may not.",
+    "panic": "The cluster is in panic: it decides nothing about VMs.",
+    "recovered": "An operator has ended the panic.",
+}
+"""Codes of the core's notes (core/notes)."""
+SHELL = {
+    "broken": "This node decides nothing any more; the journal was saved.",
+    "bug": "An error in this program.",
+    "closing": "Something could not be closed in time at the end.",
+    "config-behind": "Another node has a newer corosync.conf than this one.",
+    "config-pull-unavailable": "Other nodes cannot fetch corosync.conf from this one.",
+    "corosync-connected": "The connection to corosync stands.",
+    "corosync-disconnected": "corosync has closed the connection.",
+    "corosync-unreachable": "corosync cannot be reached.",
+    "ended": "The daemon ends, for this reason.",
+    "lease-too-short": "lease_ms is too short for the timers of corosync; the least that they allow is used.",
+    "ledger-damaged": "The ledger on the disk was damaged, and is put aside.",
+    "locks-cleared": "Lock files of an earlier boot, or of somebody else, were in the way.",
+    "log": "The log file cannot be opened.",
+    "managed-not-written": "The list for libvirt's hook cannot be written.",
+    "message-too-long": "A message is too long to be sent.",
+    "no-real-time-priority": "The daemon has no real-time priority, so a busy machine delays it.",
+    "planted": "Something under a name that the daemon writes to was not made by it: it is not used.",
+    "power-on-failed": "A node that was fenced could not be switched on again.",
+    "powered-on": "A node that was fenced was switched on again.",
+    "request": "An operator has asked for this.",
+    "service-status-unknown": "The hook cannot say whether the service runs.",
+    "settings": "The settings in force, or a warning about them.",
+    "settings-kept": "The new settings cannot be used, so the old ones stay.",
+    "settings-need-restart": "These tables count from the next start of the daemon.",
+    "started": "The daemon has started.",
+    "state-directory-mended": "Others could look into the state directory; now they cannot.",
+    "stopped": "The daemon has stopped.",
+    "votes-recounted": "corosync has lost count of votes after a reload, and was told to count again.",
+    "watchdog": "The state of the watchdog has changed.",
+    "watchdog-missing": "A watchdog is required, and there is none.",
+}
+"""Codes of what the core does not know of."""
+
+
+def page() -> str:
+    """docs/log.md."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    from corolistener.core.notes import NoteCode
+    from corolistener.daemon.notes import level_of
+
+    yield "# What the lines of the log mean"
+    yield ""
+    yield "A line has a time, a level, a code and facts. Made by `python -m corolistener.daemon.catalogue`."
+    yield ""
+    yield "| code | level | meaning |"
+    yield "|---|---|---|"
+    levels = {code.value: level_of(code) for code in NoteCode}
+    names = {20: "info", 30: "warning", 40: "error"}
+    for code, text in sorted({**SHELL, **CORE}.items()):
+        yield f"| {code} | {names.get(levels.get(code, 0), '')} | {text} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
