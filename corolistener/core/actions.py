@@ -6,6 +6,7 @@ The contract of the engine, which every effect may rely on:
   core waits for Finished(A) before it returns B.
 - Every action with a `ticket` ends in exactly one Finished.
 - An action list may be cut anywhere by a crash: each action is idempotent.
+- Actions on a VM carry its `uuid`, where it is known: another VM of the same name is left alone (safety.md, rule 9).
 - `until` (ring, not_after), where present, is looked at again immediately before the call: superseded actions are dropped
   and end as Outcome(SUPERSEDED).
 """
@@ -18,35 +19,10 @@ from corolistener.core.config import CloudAddress, ConfigId
 from corolistener.core.ledger import Rows, Version
 from corolistener.core.messages import Change, Definition, Message
 from corolistener.core.notes import Note
+from corolistener.core.reasons import Reason as Reason
 from corolistener.core.view import RingId
 from corolistener.core.wishes import Wishes
 from corolistener.ids import Instant, NodeId, Ticket, VmName
-
-
-class Reason(Enum):
-    """Why an action is taken. Words for people live in cli/render."""
-
-    ELECTED = "elected"
-    ADOPTED = "adopted"
-    RESTORED = "restored"
-    RETRIED = "retried"
-    SUPERSEDED_MASTER = "other-master"
-    QUORUM_LOST = "quorum-lost"
-    LEASE_ENDED = "lease-ended"
-    COROSYNC_LOST = "corosync-lost"
-    LEAVING = "leaving"
-    DISALLOWED = "disallowed"
-    CONFIGURED = "configured"
-    NOT_MASTER = "not-master"
-    BROKEN = "invariant-broken"
-    PLACED = "placed"
-    RETURNED = "returned"
-    MOVED = "placed-elsewhere"
-    OUTDATED = "older-generation"
-    STRAY = "started-by-hand"
-    LOST = "node-lost"
-    ORDERED = "ordered"
-    WORTHLESS = "may-run-elsewhere"
 
 
 class Lock(Enum):
@@ -226,6 +202,7 @@ class ResumeVm:
     name: VmName
     until: Until
     reason: Reason
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +212,7 @@ class SuspendVm:
     ticket: Ticket
     name: VmName
     reason: Reason
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +222,7 @@ class StopVm:
     ticket: Ticket
     name: VmName
     reason: Reason
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +232,12 @@ class MarkVm:
     ticket: Ticket
     name: VmName
     generation: int
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MigrateVm:
-    """Move a running copy to the hypervisor at `address`, live. Lane `vm:NAME`. Where it ended is what both sides report."""
+    """Move a running copy to the hypervisor at `address`, live. Lane `vm:NAME`. Both sides report where it ended."""
 
     ticket: Ticket
     name: VmName
@@ -265,6 +245,7 @@ class MigrateVm:
     address: str
     until: Until
     reason: Reason
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +255,7 @@ class ShutDownVm:
     ticket: Ticket
     name: VmName
     reason: Reason
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +265,7 @@ class EditVm:
     ticket: Ticket
     name: VmName
     wishes: Wishes
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class Vm:
 
     `storages` have to be reached from its node. It shares its node with every member of the groups in `together` and with
     no other member of the groups in `apart`. `nodes` are those it may run on, None for any. `definition` is the SHA-256 of the
-    text that a hypervisor starts it from.
+    text that a hypervisor starts it from. `uuid` is what tells VMs apart, '' where it is not known: a name is what people call
+    one (safety.md, rule 9).
     """
 
     name: VmName
@@ -49,6 +50,11 @@ class Vm:
     apart: frozenset[str] = frozenset()
     nodes: frozenset[NodeId] | None = None
     definition: str = ""
+    uuid: str = ""
+
+    def is_same(self, uuid: str) -> bool:
+        """Whether an instance with this UUID can be this VM; an unknown UUID can be any."""
+        return not self.uuid or not uuid or self.uuid == uuid
 
 
 class Obstacle(Enum):

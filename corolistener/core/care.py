@@ -8,6 +8,7 @@ and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "P
 from collections.abc import Mapping
 from dataclasses import replace
 
+from corolistener.core import strangers
 from corolistener.core.actions import (
     MarkVm,
     MigrateVm,
@@ -33,6 +34,7 @@ from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
 from corolistener.core.state import State
+from corolistener.core.telling import inventory
 from corolistener.core.troubles import crashed, troubled
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
@@ -81,6 +83,7 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
                 s.copies.seen(copied, s.shelf.spread, coming)
         case HypervisorLost():
             s.copies.lost()
+    strangers.judge(s, sure=False)
     if not s.leased and s.copies.any:
         s.dirty = True  # a former process of this boot had them
 
@@ -120,6 +123,7 @@ def tend(s: State, now: Instant) -> None:
 
 def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None:
     copies, ledger = s.copies, s.keeping.ledger
+    strangers.judge(s, sure=may_run and s.keeping.open)
     rows, mine = ledger.placements, ledger.at.get(s.me, set()) if may_run and upto >= 0 else set()
     for name in mine - set(copies.vms):
         copies.vms[name] = Copy(rows[name].vm, definition=rows[name].vm.definition)
@@ -130,9 +134,15 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
     copies.waiting.clear()
     startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
+        if copy.foreign:
+            if copy.generation and name not in rows and copy.ticket is None and copies.known and now >= copy.retry_at:
+                _carry_out(s, name, copy, Deed.MARK, None, now)  # it is let go, and bears no label of ours any more
+            continue
         crashed(s, copy, now)
-        row, sure = rows.get(name), may_run and firm(s, name, upto) and (ready or copies.held)
-        other = _other(s, row, name)
+        row = ledger.row_of(copy.vm)
+        row_name = row.vm.name if row is not None else name
+        sure = may_run and firm(s, row_name, upto) and (ready or copies.held)
+        other = _other(s, row)
         if sure and not copies.held and row is not None and _by_hand(s, copy, row, other):
             _stray(s, copy, row)
         if sure and row is not None:
@@ -177,9 +187,9 @@ def _due(copies: Copies) -> list[Instant]:
     return at + [Instant(each + SHUT_DOWN_MS) for each in asked if each is not None]
 
 
-def _other(s: State, row: Placed | None, name: VmName) -> Report | None:
+def _other(s: State, row: Placed | None) -> Report | None:
     """What the other side of a migration says of its copy."""
-    return report_of(s, name, row.to if row.node == s.me else row.node) if row is not None and row.to else None
+    return report_of(s, row.vm.name, row.to if row.node == s.me else row.node) if row is not None and row.to else None
 
 
 def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
@@ -208,9 +218,8 @@ def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
 
 def _there(row: Placed, inventories: Mapping[NodeId, Inventory]) -> Report | None:
     """A copy of this VM, its node's own one first: while any member has one, it is not begun."""
-    name = row.vm.name
-    copy = inventories[row.node].by_name.get(name)
-    return copy or next((found for said in inventories.values() if (found := said.by_name.get(name)) is not None), None)
+    copy = inventories[row.node].instance_of(row.vm)
+    return copy or next((found for said in inventories.values() if (found := said.instance_of(row.vm)) is not None), None)
 
 
 def _defined(s: State, row: Placed) -> bool:
@@ -252,24 +261,25 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
         case Deed.START:
             s.out.do(StartVm(ticket, copy.vm if row is None else row.vm, generation, until, Reason.PLACED))
         case Deed.RESUME:
-            s.out.do(ResumeVm(ticket, name, until, Reason.PLACED))
+            s.out.do(ResumeVm(ticket, name, until, Reason.PLACED, copy.vm.uuid))
         case Deed.SUSPEND:
             reason = Reason.STRAY if copy.stray else Reason.LEAVING if s.mode is Mode.LEAVING else s.why_not
-            s.out.do(SuspendVm(ticket, name, reason))
+            s.out.do(SuspendVm(ticket, name, reason, copy.vm.uuid))
         case Deed.DESTROY:
             moved = row is not None and s.me not in row.holders
             reason = Reason.WORTHLESS if abandoned(s, now) else Reason.MOVED if moved else Reason.OUTDATED
-            s.out.do(StopVm(ticket, name, reason))
+            s.out.do(StopVm(ticket, name, reason, copy.vm.uuid))
         case Deed.MARK:
-            s.out.do(MarkVm(ticket, name, generation))
+            s.out.do(MarkVm(ticket, name, generation, copy.vm.uuid))
         case Deed.SHUT_DOWN:
             copy.asked_at = now
-            s.out.do(ShutDownVm(ticket, name, Reason.ORDERED if copy.stopping else Reason.LEAVING))
+            s.out.do(ShutDownVm(ticket, name, Reason.ORDERED if copy.stopping else Reason.LEAVING, copy.vm.uuid))
         case Deed.MIGRATE:
             assert row is not None
             entry = s.entry(row.to)
             copy.tried, copy.stuck = (generation, row.to), ""
-            s.out.do(MigrateVm(ticket, name, row.to, entry.address if entry is not None else "", until, Reason.ORDERED))
+            address = entry.address if entry is not None else ""
+            s.out.do(MigrateVm(ticket, name, row.to, address, until, Reason.ORDERED, copy.vm.uuid))
 
 
 DONE = {
@@ -311,10 +321,10 @@ def say(s: State) -> None:
     now = (copies.turn, copies.begun, copies.known, at)
     if now == copies.compared:
         return
-    inventory, told = replace(copies.inventory(), at=at), copies.told
-    if inventory != told or _overtaken(s, told):
-        copies.told, copies.turn = inventory, copies.turn + 1
-        s.out.do(Multicast(inventory))
+    said, told = replace(inventory(copies, s.keeping.ledger.placements), at=at), copies.told
+    if said != told or _overtaken(s, told):
+        copies.told, copies.turn = said, copies.turn + 1
+        s.out.do(Multicast(said))
     else:
         copies.compared = now
 

@@ -1,13 +1,13 @@
 """The copies of VMs on this node, and what is to become of each: level-triggered, like the duties of a master."""
 
 from collections.abc import Container
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
 from corolistener.core.events import Copied, Outcome, Result
-from corolistener.core.messages import Inventory, Report, Trouble, VmState
+from corolistener.core.messages import Inventory, VmState
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 Key = tuple[VmName, str]
@@ -65,6 +65,9 @@ class Copy:
     no more; that is a promise to the master, who may then place it elsewhere. Of its shutdown: since when it was asked for that
     (`asked_at`), until when a former process of this boot may have asked it (`former`), and `stopping`, that an operator wants
     it to stay down. Of a migration: the move that was `tried`, and why it is `stuck`.
+
+    `unmanaged`: why the settings or its metadata would not have it adopted; `let_go`: its metadata says so. `foreign`: it is
+    another VM than the ledger's, or one that the ledger does not know and that is not to be adopted: it is never touched.
     """
 
     vm: Vm
@@ -93,11 +96,15 @@ class Copy:
     ended_running: bool = False
     assumed: bool = False
     crash_untold: bool = False
+    unmanaged: str = ""
+    let_go: bool = False
+    foreign: bool = False
 
     @property
     def reported(self) -> tuple[object, ...]:
         """What a word of the hypervisor may change."""
-        return (self.vm, self.state, self.generation, self.doubt, self.arriving, self.definition, self.ended, self.ended_at)
+        seen = (self.vm, self.state, self.generation, self.unmanaged, self.let_go)
+        return (*seen, self.doubt, self.arriving, self.definition, self.ended, self.ended_at)
 
     @property
     def risky(self) -> bool:
@@ -115,7 +122,9 @@ class Copy:
 
     @property
     def quiet(self) -> bool:
-        """It executes nothing, and nothing that would change that is under way or in doubt."""
+        """It executes nothing, and nothing that would change that is under way or in doubt; what is not ours does not count."""
+        if self.foreign:
+            return not self.risky
         return self.state is not VmState.RUNNING and not self.risky and not self.doubt and not self.arriving
 
     @property
@@ -186,6 +195,7 @@ class Copy:
         """There is no copy any more."""
         self.ended = self.ended or self.stopping
         self.state, self.generation, self.stray, self.doubt, self.arriving = None, 0, False, False, False
+        self.unmanaged, self.let_go, self.foreign = "", False, False
         self.stopping, self.asked_at = False, None
 
     def vanished(self, own: bool, now: Instant) -> None:
@@ -287,8 +297,8 @@ class Copies:
 
     @property
     def any(self) -> bool:
-        """There is a copy, or may be one."""
-        return any(copy.state is not None or copy.doubt or copy.risky for copy in self.vms.values())
+        """There is a copy that is ours, or may be one."""
+        return any((copy.state is not None or copy.doubt or copy.risky) and not copy.foreign for copy in self.vms.values())
 
     def listed(
         self, seen: tuple[Copied, ...], now: Instant, spread: Container[Key] = (), coming: Container[VmName] = ()
@@ -303,7 +313,7 @@ class Copies:
         self.turn += 1
         for name in set(self.vms) - {each.vm.name for each in seen}:
             copy = self.vms[name]
-            copy.vanished(copy.ends_by_us(now), now)
+            copy.vanished(copy.foreign or copy.ends_by_us(now), now)
         for each in seen:
             self.seen(each, spread, coming)
             if first:
@@ -313,8 +323,11 @@ class Copies:
         """The hypervisor's word on one copy. `spread` are the definitions that every member was told, `coming` the VMs that are
         on their way to this node."""
         copy = self.vms.setdefault(copied.vm.name, Copy(copied.vm))
+        if not copy.vm.is_same(copied.vm.uuid):
+            copy.gone()  # another VM has this name now
         was, before = copy.state, copy.reported
         copy.vm, copy.state, copy.generation, copy.doubt = copied.vm, copied.state, copied.generation, False
+        copy.unmanaged, copy.let_go = copied.unmanaged, copied.let_go
         fresh = was is None or copy.arriving
         copy.arriving = fresh and copied.vm.name in coming and copied.state is VmState.SUSPENDED
         if (copied.vm.name, copied.vm.definition) in spread:
@@ -335,6 +348,9 @@ class Copies:
         copy = self.vms.get(name)
         self.turn += 1
         if copy is None:
+            return
+        if copy.foreign:
+            copy.gone()
             return
         own = copy.ends_by_us(now)
         leaves = copy.ticket is not None and copy.deed is Deed.MIGRATE
@@ -366,22 +382,3 @@ class Copies:
         self.turn += 1
         for copy in self.vms.values():
             copy.doubt = True
-
-    def inventory(self) -> Inventory:
-        """What the others are told."""
-        copies = [copy for _, copy in sorted(self.vms.items()) if copy.there]
-        return Inventory(
-            copies=tuple(
-                Report(
-                    vm=each.vm if each.vm.definition == each.definition else replace(each.vm, definition=each.definition),
-                    state=None if each.doubt else each.state,
-                    generation=each.generation,
-                    stray=each.stray,
-                    stuck=each.stuck,
-                )
-                for each in copies
-            ),
-            ended=tuple(sorted(name for name, copy in self.vms.items() if copy.ended)),
-            troubles=tuple(Trouble(name, copy.why, copy.gave_up) for name, copy in sorted(self.vms.items()) if copy.failing),
-            complete=self.known,
-        )

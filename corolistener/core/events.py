@@ -175,11 +175,17 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A copy of a managed VM as the hypervisor sees it. `generation` is the one that was written on it, 0 where none was."""
+    """An instance of a VM as the hypervisor sees it. `generation` is the one that was written on it, 0 where none was.
+
+    `unmanaged`: why the settings or its metadata would not have it adopted; '' otherwise. They decide adoption only (safety.md,
+    rule 1). `let_go`: its own metadata says so, which is its user's will.
+    """
 
     vm: Vm
     state: VmState
     generation: int = 0
+    unmanaged: str = ""
+    let_go: bool = False
 
 
 @dataclass(frozen=True, slots=True)

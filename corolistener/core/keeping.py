@@ -110,9 +110,11 @@ def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
         return False
     keeping.version = replace(keeping.version, index=keeping.version.index + 1)
     keeping.take(message.rows)
+    uuids = {copy.vm.uuid for copy in s.copies.vms.values()}
     for name in (*message.rows.forgotten, *(each.vm.name for each in message.rows.placed)):
         keeping.changed[name] = keeping.version.index
         keeping.concerned += name in s.copies.vms
+    keeping.concerned += any(each.vm.uuid in uuids for each in message.rows.placed)
     keeping.concerned += any(s.me in each.holders for each in message.rows.placed)
     return True
 

@@ -156,8 +156,8 @@ class Ledger:
     """The content: placements by VM, what is known, proven and excused by node, and the panic, if any. Its version is kept
     beside it.
 
-    `at`, `frozen` and `moving` are indices: the VMs that may have their memory on each node, and those that are frozen, or go
-    to another node. `orders` is how many have each start order.
+    `at`, `frozen`, `moving` and `names` are indices: the VMs that may have their memory on each node, those that are frozen, or
+    go to another node, and the names of all by UUID. `orders` is how many have each start order.
     """
 
     placements: dict[VmName, Placed] = field(default_factory=dict)
@@ -169,6 +169,15 @@ class Ledger:
     frozen: set[VmName] = field(default_factory=set, compare=False)
     moving: set[VmName] = field(default_factory=set, compare=False)
     orders: dict[int, int] = field(default_factory=dict, compare=False)
+    names: dict[str, VmName] = field(default_factory=dict, compare=False)
+
+    def row_of(self, vm: Vm) -> Placed | None:
+        """The row of this VM: the one of its UUID, whatever it is called; where a UUID is unknown, the one of its name."""
+        row = self.placements.get(vm.name)
+        if row is not None and row.vm.is_same(vm.uuid):
+            return row
+        name = self.names.get(vm.uuid)
+        return self.placements.get(name) if name is not None else None
 
     @property
     def ordered(self) -> bool:
@@ -183,6 +192,8 @@ class Ledger:
                 continue
             self.frozen.discard(name)
             self.moving.discard(name)
+            if self.names.get(gone.vm.uuid) == name:
+                del self.names[gone.vm.uuid]
             self._ordered(gone, -1)
             for node in gone.holders:
                 self.at[node].discard(name)
@@ -195,6 +206,8 @@ class Ledger:
         self.proofs.update({each.node: each for each in rows.proven})
         for each in rows.placed:
             self.placements[each.vm.name] = each
+            if each.vm.uuid:
+                self.names[each.vm.uuid] = each.vm.name
             self._ordered(each, 1)
             for node in each.holders:
                 self.at.setdefault(node, set()).add(each.vm.name)
@@ -248,9 +261,9 @@ def unlawful(ledger: Ledger, rows: Rows, released: Callable[[Placed, NodeId], bo
         if before is None:
             continue
         name = each.vm.name
-        if before.frozen and ledger.panic is None and each.node != before.node:
-            return f"{name} is frozen: {before.frozen}"
         left = [node for node in before.holders if node not in each.holders]
+        if before.frozen and ledger.panic is None and left and any(after.proven(node) is None for node in left):
+            return f"{name} is frozen: {before.frozen}"
         unproven = [node for node in left if after.proven(node) is None and not released(before, node)]
         if unproven:
             return f"{name} moved from node {unproven[0]} without a proof"

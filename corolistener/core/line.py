@@ -10,6 +10,7 @@ from corolistener.core.group import Formed
 from corolistener.core.messages import Absent, Heartbeat, Hello, Released, Stored, Verdict
 from corolistener.core.notes import NoteCode
 from corolistener.core.state import State, Watch
+from corolistener.core.telling import inventory
 from corolistener.core.view import Epoch
 from corolistener.ids import Instant, NodeId
 
@@ -154,7 +155,7 @@ def shorten(s: State, lease_ms: int) -> None:
 def hello_of(s: State) -> Hello:
     """What this node says of itself."""
     known = care.announced(s)
-    s.copies.told, s.copies.compared = s.copies.inventory(), ()
+    s.copies.told, s.copies.compared = inventory(s.copies, s.keeping.ledger.placements), ()
     return Hello(
         ring=s.group.ring,
         members=s.group.here,

@@ -290,8 +290,9 @@ class Core:
         for lock in Lock:
             s.out.do(ReleaseLock(s.out.ticket(), lock, Reason.BROKEN))
         s.out.do(StopService(s.out.ticket(), Reason.BROKEN))
-        for name in sorted(s.copies.vms):
-            s.out.do(SuspendVm(s.out.ticket(), name, Reason.BROKEN))
+        for name, copy in sorted(s.copies.vms.items()):
+            if not copy.foreign:
+                s.out.do(SuspendVm(s.out.ticket(), name, Reason.BROKEN, copy.vm.uuid))
         return s.out.take()
 
     def next_deadline(self) -> Instant | None:

@@ -4,13 +4,16 @@
 (an older peer ignores what it does not know), never renamed or given another meaning.
 """
 
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import cached_property
+from dataclasses import dataclass
 
-from corolistener.core.capacity import Capacity, Vm
+from corolistener.core.capacity import Capacity
 from corolistener.core.config import ConfigId, NodeEntry
 from corolistener.core.ledger import Rows, Version
+from corolistener.core.reports import NO_INVENTORY as NO_INVENTORY
+from corolistener.core.reports import Inventory as Inventory
+from corolistener.core.reports import Report as Report
+from corolistener.core.reports import Trouble as Trouble
+from corolistener.core.reports import VmState as VmState
 from corolistener.core.view import Epoch, RingId
 from corolistener.core.wishes import Order
 from corolistener.ids import NodeId, VmName
@@ -18,58 +21,6 @@ from corolistener.ids import NodeId, VmName
 PROTOCOL = 1
 TEXT_MOST = 512 * 1024
 """Bytes of a corosync.conf that the ring carries."""
-
-
-class VmState(Enum):
-    """What a hypervisor says of a copy of a VM that it has. SUSPENDED: it has memory and executes nothing."""
-
-    RUNNING = "running"
-    SUSPENDED = "suspended"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A copy of a VM on the sender. `state` None: in doubt. `generation` is the one it was started in, 0 where nobody knows.
-    `stray`: it was started by hand, though the VM belongs elsewhere. `stuck`: why it did not migrate."""
-
-    vm: Vm
-    state: VmState | None
-    generation: int = 0
-    stray: bool = False
-    stuck: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A VM that the sender cannot keep running, and why. `given_up`: the generation in which it does not try any more."""
-
-    name: VmName
-    why: str = ""
-    given_up: int = 0
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """Every copy of a VM on the sender, by name, the VMs that were shut down by their users (`ended`), and those that it could
-    not keep running.
-
-    `complete` False: the hypervisor does not answer, and there may be others. `at`: the sender's ledger when it said so, where
-    that was open; what a Hello says is older than the chapter it leads to.
-    """
-
-    copies: tuple[Report, ...] = ()
-    ended: tuple[VmName, ...] = ()
-    troubles: tuple[Trouble, ...] = ()
-    complete: bool = False
-    at: Version = field(default=Version(), compare=False)
-
-    @cached_property
-    def by_name(self) -> dict[VmName, Report]:
-        """The copies by the names of their VMs. It is asked for again and again of what seldom changes, and never sent."""
-        return {each.vm.name: each for each in self.copies}
-
-
-NO_INVENTORY = Inventory()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ LIMBO_MS = 5000
 
 
 def report_of(s: State, name: VmName, node: NodeId) -> Report | None:
-    """What a member says of its copy; None where it has none, or is not here."""
-    peer = s.group.peers.get(node)
-    return peer.inventory.by_name.get(name) if peer is not None else None
+    """What a member says of its instance of the VM that has this name in the ledger; None where it has none, or is not here."""
+    peer, row = s.group.peers.get(node), s.keeping.ledger.placements.get(name)
+    if peer is None:
+        return None
+    return peer.inventory.by_name.get(name) if row is None else peer.inventory.instance_of(row.vm)
 
 
 def knows(s: State, name: VmName, node: NodeId) -> bool:

@@ -64,6 +64,7 @@ class NoteCode(Enum):
     VM_STOPPED = "vm-stopped"
     VM_PLACED = "vm-placed"
     VM_OWED = "vm-owed"
+    VM_FORGOTTEN = "vm-forgotten"
     VM_FROZEN = "vm-frozen"
     VM_STRAY = "vm-stray"
     VM_FAILED = "vm-failed"

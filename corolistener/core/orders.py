@@ -92,7 +92,7 @@ def _here(s: State, sender: NodeId, message: Ordered, row: Placed, now: Instant)
         case WishOrder(name, wishes):
             ticket = s.out.ticket()
             s.desk.edits[ticket] = sender, message.request
-            s.out.do(EditVm(ticket, name, wishes))
+            s.out.do(EditVm(ticket, name, wishes, row.vm.uuid))
 
 
 def _stop(copy: Copy, row: Placed, force: bool, now: Instant) -> None:

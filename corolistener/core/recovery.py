@@ -4,16 +4,15 @@ Obligations are not messages: every master derives the same ones from the ledger
 here. So a master that dies in the middle of anything takes nothing with it.
 """
 
-from collections import Counter, defaultdict
 from dataclasses import replace
 
-from corolistener.core import keeping, moves, orders
+from corolistener.core import adoption, keeping, moves, orders
 from corolistener.core.actions import Answer, Fence, Multicast, Spare, Until
 from corolistener.core.config import ProofKind
 from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
 from corolistener.core.fencing import Attempt, proof, proof_due
 from corolistener.core.ledger import EMPTY, Panic, Placed, Proven, Rows
-from corolistener.core.messages import Alarm, Confirm, Report, VmState
+from corolistener.core.messages import Alarm, Confirm
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, shown
 from corolistener.core.state import State
@@ -64,19 +63,20 @@ def _count(s: State, now: Instant) -> None:
 def _changes(s: State, now: Instant) -> Rows:
     """Everything the ledger has to say and does not yet."""
     proven = _proofs(s, now)
-    placed = _reconcile(s)
+    placed, forgotten = adoption.reconcile(s)
     stamp = (s.keeping.version, s.group.line, s.news, proven, tuple(at for at in moves.due(s) if now >= at))
     if stamp != s.considered:
         s.considered = stamp
         old = {node for node in s.keeping.ledger.proofs if s.keeping.ledger.proven(node) is not None}
         lost = {node for node in old | {each.node for each in proven} if not here(s, node)}
         # One kind at a time: each is planned as if nothing else took room.
-        going = placed or _relocate(s, lost) or moves.given_up(s, now) or moves.drained(s, now)
+        adopts = bool(placed or forgotten)
+        going = {} if adopts else _relocate(s, lost) or moves.given_up(s, now) or moves.drained(s, now)
         placed = going | moves.ended(s, lost, now) | placed
-        if not going:
+        if not adopts and not going:
             s.desk.again = {name: at for name, at in s.desk.again.items() if now < at}
     rows = tuple(placed[name] for name in sorted(placed))
-    return Rows(placed=rows, proven=proven, recalled=moves.returned(s))
+    return Rows(placed=rows, proven=proven, forgotten=tuple(sorted(forgotten)), recalled=moves.returned(s))
 
 
 # -- proofs
@@ -205,62 +205,6 @@ def in_flight(s: State, node: NodeId) -> bool:
 
 
 # -- what runs where
-
-
-def _reconcile(s: State) -> dict[VmName, Placed]:
-    """What the members report and the ledger does not say: new VMs, VMs shut down or started by their users, strays."""
-    rows, found = s.keeping.ledger.placements, dict[VmName, Placed]()
-    unplaced: dict[VmName, list[NodeId]] = defaultdict(list)
-    for node in sorted(s.unread & set(s.group.present)):
-        peer, news = s.group.peers[node], dict[VmName, Placed]()
-        for report in () if peer.disallowed else peer.inventory.copies:
-            name = report.vm.name
-            row = found.get(name, rows.get(name))
-            if (row is None or name in unplaced) and report.state is VmState.RUNNING:
-                unplaced[name].append(node)
-                news[name] = _adopted(s, report, unplaced[name])
-            elif row is not None and (changed := _reported(row, node, report)) != row:
-                news[name] = changed
-                if changed.frozen and not row.frozen:
-                    s.out.note(NoteCode.VM_FROZEN, vm=name, why=changed.frozen)
-        for name in () if peer.disallowed else peer.inventory.ended:
-            row = rows.get(name)
-            if row is not None and row.node == node and row.on and not row.to and moves.knows(s, name, node):
-                news[name] = replace(row, on=False)
-        found |= news
-        if not news:
-            s.unread.discard(node)
-    return found | _thawed(s, found)
-
-
-def _thawed(s: State, found: dict[VmName, Placed]) -> dict[VmName, Placed]:
-    """Frozen VMs of which nobody has a second copy any more."""
-    rows = s.keeping.ledger.placements
-    peers = [s.group.peers[node] for node in s.group.present]
-    frozen = [row for name in sorted(s.keeping.ledger.frozen) if (row := rows[name]) and name not in found]
-    if not frozen or not all(peer.inventory.complete for peer in peers):
-        return {}
-    copies = Counter(report.vm.name for peer in peers for report in peer.inventory.copies)
-    strays = {report.vm.name for peer in peers for report in peer.inventory.copies if report.stray}
-    return {row.vm.name: replace(row, frozen="") for row in frozen if copies[row.vm.name] <= 1 and row.vm.name not in strays}
-
-
-def _adopted(s: State, report: Report, nodes: list[NodeId]) -> Placed:
-    """A VM that nobody placed comes under our care where it runs; one that runs twice is frozen at once."""
-    twice = "runs on nodes " + ", ".join(str(node) for node in nodes) if len(nodes) > 1 else ""
-    s.out.note(NoteCode.VM_FROZEN if twice else NoteCode.VM_PLACED, vm=report.vm.name, node=nodes[0], why=twice)
-    return Placed(report.vm, nodes[0], frozen=twice)
-
-
-def _reported(row: Placed, node: NodeId, report: Report) -> Placed:
-    """A placement after a member's report about its copy."""
-    if report.stray and not row.frozen and (row.to or node not in row.holders):
-        return replace(row, frozen=f"was started by hand on node {node}")
-    if node in row.holders:
-        on = row.on or report.state is VmState.RUNNING
-        vm = report.vm if report.vm.definition else replace(report.vm, definition=row.vm.definition)
-        return row if on is row.on and vm == row.vm else replace(row, vm=vm, on=on)
-    return row
 
 
 def _relocate(s: State, lost: set[NodeId]) -> dict[VmName, Placed]:

@@ -45,22 +45,36 @@ NOTICE_MS = (0, 0, 30_000)
 """How long who waits for a VM's memory takes to see that the machine that sent it has no power: it said no goodbye."""
 LATE_SHARE, CAUSE_MS = 0.3, (20, 1, 2000)
 """So many ends are seen in a list before the event that tells their cause has been read, and so much later it is."""
+UUID = "uuid-of-"
 CONNECT_MS = (10, 1, 300)
 
 
 @dataclass(slots=True, eq=False)
 class Instance:
     """A copy of a VM. `generation` is the label written on it, 0 where there is none. `arriving`: its memory is coming.
-    `making`: it is there, and its label is about to be written."""
+    `making`: it is there, and its label is about to be written. `let_go`: its user took it out of the cluster's care."""
 
     vm: Vm
     running: bool = False
     generation: int = 0
     arriving: bool = False
     making: bool = False
+    let_go: bool = False
 
-    def copied(self) -> Copied:
-        return Copied(self.vm, VmState.RUNNING if self.running else VmState.SUSPENDED, self.generation)
+    def copied(self, hidden: bool = False) -> Copied:
+        why = "its metadata says manage no" if self.let_go else "the settings say so" if hidden else ""
+        vm = replace(self.vm, definition="") if why else self.vm
+        return Copied(vm, VmState.RUNNING if self.running else VmState.SUSPENDED, self.generation, why, self.let_go)
+
+
+def image_of(vm: Vm) -> VmName:
+    """What executes: the VM of a UUID, whatever it is called. Each UUID has the name that its VM had first (`uuid_of`)."""
+    return VmName(vm.uuid.removeprefix(UUID)) if vm.uuid else vm.name
+
+
+def uuid_of(name: str) -> str:
+    """The UUID of the VM that was first called so."""
+    return UUID + name
 
 
 def definition(vm: Vm) -> bytes:
@@ -101,8 +115,8 @@ def kind_of(action: VmAction) -> str:
 class Hypervisor:
     """One machine's. `faults` are shared with the machine: `vm-start` in it hangs, `vm-start-fails` fails.
 
-    `storages` are those that this machine reaches; `answers` False: its daemon (libvirtd) is down, its VMs go on; `able_at`:
-    since when nothing has hindered it.
+    `storages` are those that this machine reaches; `hidden`: the VMs that its settings would not have adopted; `answers` False:
+    its daemon (libvirtd) is down, its VMs go on; `able_at`: since when nothing has hindered it.
     """
 
     def __init__(
@@ -112,6 +126,7 @@ class Hypervisor:
         self.reach = reach
         self.copies: dict[VmName, Instance] = {}
         self.storages: set[str] = set()
+        self.hidden: set[VmName] = set()
         self.jobs: dict[VmName, deque[Job]] = {}
         self.answers = True
         self.frozen = False
@@ -136,9 +151,9 @@ class Hypervisor:
             if self.life == life and self.answers:
                 self.listener, self.able_at = listener, self.heap.now
                 for _, copy in sorted(self.copies.items()):
-                    if copy.vm.definition:
+                    if self.copied(copy).vm.definition:
                         listener(defined(copy.vm))
-                listener(Listed(tuple(copy.copied() for _, copy in sorted(self.copies.items()))))
+                listener(Listed(tuple(self.copied(copy) for _, copy in sorted(self.copies.items()))))
                 for name, by_user in sorted(self.unheard.items()):
                     if name not in self.copies:
                         self._ended(name, by_user)
@@ -175,10 +190,11 @@ class Hypervisor:
         if copy is None:
             self._ended(name, by_user)
             return
-        if copy.vm.definition:
+        told = self.copied(copy)
+        if told.vm.definition:
             text = defined(copy.vm)
             self._tell(lambda: text)
-        changed, turn = CopyChanged(name, copy.copied()), self.turns.get(name, 0)
+        changed, turn = CopyChanged(name, told), self.turns.get(name, 0)
         self._tell(lambda: changed if self.turns.get(name, 0) == turn else None)
 
     def _ended(self, name: VmName, by_user: bool, late_ms: int | None = None) -> None:
@@ -208,6 +224,10 @@ class Hypervisor:
 
         self.turns[name] = self.turns.get(name, 0) + 1  # what was read before it was destroyed is old
         self._tell(said)
+
+    def copied(self, copy: Instance) -> Copied:
+        """What a daemon is told of an instance, whatever the settings say."""
+        return copy.copied(copy.vm.name in self.hidden)
 
     # What is asked
 
@@ -262,9 +282,11 @@ class Hypervisor:
         hindered = self.frozen or any(fault.startswith("vm-start") for fault in self.faults)
         if job not in self.jobs.get(name, ()) or name in self.copies or hindered or not isinstance(job.action, StartVm):
             return
+        if name in self.hidden or any(each.vm.uuid == job.action.vm.uuid != "" for each in self.copies.values()):
+            return
         if job.action.vm.storages <= self.storages:
             copy = self.copies[name] = Instance(job.action.vm, making=True)
-            self._tell(lambda: CopyChanged(name, copy.copied()) if copy.making else None)
+            self._tell(lambda: CopyChanged(name, self.copied(copy)) if copy.making else None)
 
     def _end(self, name: VmName, job: Job) -> None:
         if job not in self.jobs.get(name, ()):
@@ -291,8 +313,16 @@ class Hypervisor:
             return Outcome(Result.FAILED, "internal error")
         name = name_of(action)
         copy = self.copies.get(name)
+        uuid = action.vm.uuid if isinstance(action, StartVm) else action.uuid
+        if copy is not None and not copy.vm.is_same(uuid):
+            gone = isinstance(action, SuspendVm | StopVm)
+            return Outcome(Result.DONE) if gone else Outcome(Result.FAILED, "another VM of this name is here")
         match action:
             case StartVm(vm=vm, generation=generation):
+                if vm.name in self.hidden:
+                    return Outcome(Result.FAILED, "it would not be ours: the settings say so")
+                if any(vm.uuid and each.vm.uuid == vm.uuid and each is not copy for each in self.copies.values()):
+                    return Outcome(Result.FAILED, "it runs here under another name")
                 if copy is None and not vm.storages <= self.storages:
                     return Outcome(Result.FAILED, f"cannot access storage {min(vm.storages - self.storages)}")
                 if copy is None:
@@ -398,11 +428,11 @@ class Hypervisor:
 
     def _run(self, copy: Instance, stray: bool, by_hand: bool = False) -> None:
         copy.running = True
-        self.executions.begin(copy.vm.name, self.node, self.heap.now, stray, by_hand)
+        self.executions.begin(image_of(copy.vm), self.node, self.heap.now, stray, by_hand)
 
     def _halt(self, copy: Instance) -> None:
         copy.running = False
-        self.executions.end(copy.vm.name, self.node, self.heap.now)
+        self.executions.end(image_of(copy.vm), self.node, self.heap.now)
 
     # By hand, and by itself
 

@@ -34,7 +34,7 @@ from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Agent, Manner
 from corolistener.sim.executions import Executions
-from corolistener.sim.hypervisor import Hypervisor, known_as
+from corolistener.sim.hypervisor import Hypervisor, known_as, uuid_of
 from corolistener.sim.machines import Port
 from corolistener.sim.watchdog import Watchdog
 
@@ -367,7 +367,10 @@ def read_options(words: Sequence[str]) -> VmOptions:
 
 
 def read_vm(name: VmName, words: Sequence[str]) -> Vm:
-    """`[memory=4G] [cpus=N] [priority=N] [order=N] [together=G,...] [apart=G,...] [nodes=n1,...]`. Raises ValueError."""
+    """`[memory=4G] [cpus=N] [priority=N] [order=N] [together=G,...] [apart=G,...] [nodes=n1,...] [uuid=WORD]`.
+
+    Raises ValueError.
+    """
     options = dict(word.split("=", 1) for word in words)
 
     def names(key: str) -> frozenset[str]:
@@ -383,6 +386,7 @@ def read_vm(name: VmName, words: Sequence[str]) -> Vm:
         together=names("together"),
         apart=names("apart"),
         nodes=frozenset(NodeId(int(each.removeprefix("n"))) for each in names("nodes")) or None,
+        uuid=uuid_of(options.get("uuid", name)),
     )
 
 

@@ -32,6 +32,8 @@ _ROOMS = (
     "messages",
     "notes",
     "out",
+    "reasons",
+    "reports",
     "rewrite",
     "shelf",
     "state",

@@ -12,6 +12,7 @@ from corolistener.core.copies import CRASHES_MS, SHUT_DOWN_MS, Aim, Copies, Copy
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.ledger import Placed
 from corolistener.core.messages import Report, VmState
+from corolistener.core.telling import inventory
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 ME, OTHER = NodeId(1), NodeId(2)
@@ -141,10 +142,10 @@ def test_nothing_is_quiet_before_the_hypervisor_has_said_what_there_is() -> None
     assert copies.quiet
     copies.lost()
     assert not copies.quiet
-    assert copies.inventory().copies[0].state is None
+    assert inventory(copies).copies[0].state is None
     copies.listed((), T0)
     assert copies.quiet
-    assert copies.inventory().complete
+    assert inventory(copies).complete
 
 
 def test_who_shuts_a_vm_down_means_it() -> None:
@@ -152,9 +153,9 @@ def test_who_shuts_a_vm_down_means_it() -> None:
     copies.listed((), T0)
     copies.seen(Copied(VM, RUNNING, 3))
     copies.gone(VM.name, True, T0, TIMING)
-    assert copies.inventory().ended == (VM.name,)
+    assert inventory(copies).ended == (VM.name,)
     copies.seen(Copied(VM, RUNNING, 0))
-    assert copies.inventory().ended == ()
+    assert inventory(copies).ended == ()
 
 
 def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() -> None:
@@ -164,8 +165,8 @@ def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() 
         copies.seen(Copied(VM, RUNNING, 3))
         copies.vms[VM.name].begin(Ticket(1), Deed.MIGRATE, 3)
         copies.gone(VM.name, by_user, T0, TIMING)
-        assert copies.inventory().ended == (VM.name,) * by_user
-        assert copies.inventory().troubles == ()
+        assert inventory(copies).ended == (VM.name,) * by_user
+        assert inventory(copies).troubles == ()
 
 
 def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
@@ -174,8 +175,8 @@ def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
     copies.seen(Copied(VM, RUNNING, 3))
     copies.vms[VM.name].asked_at = T0
     copies.gone(VM.name, True, T0, TIMING)
-    assert copies.inventory().ended == ()
-    assert copies.inventory().troubles == ()
+    assert inventory(copies).ended == ()
+    assert inventory(copies).troubles == ()
     copies.gone(VmName("unknown"), True, T0, TIMING)
     assert list(copies.vms) == [VM.name]
 
@@ -189,10 +190,10 @@ def test_what_is_known_to_be_gone_has_not_ended_once_more() -> None:
     copies.vms[VM.name].end(Outcome(Result.DONE), T0, TIMING)
     copies.vms[VM.name].begin(Ticket(2), Deed.START, 3)
     copies.gone(VM.name, True, T0, TIMING)
-    assert copies.inventory().ended == ()
+    assert inventory(copies).ended == ()
     copies.lost()
     copies.gone(VM.name, True, T0, TIMING)
-    assert copies.inventory().ended == (VM.name,), "nobody knew what was there"
+    assert inventory(copies).ended == (VM.name,), "nobody knew what was there"
 
 
 def test_crashes_count_within_ten_minutes_and_each_waits_longer_but_the_first() -> None:
@@ -270,5 +271,5 @@ def test_a_former_process_may_have_asked_what_is_there_to_shut_down() -> None:
         copies.listed((Copied(VM, RUNNING, 3),), T0)
         copies.listed((Copied(VM, RUNNING, 3),), Instant(T0 + 1))
         copies.gone(VM.name, True, Instant(T0 + after), TIMING)
-        assert copies.inventory().ended == ended
-        assert copies.inventory().troubles == ()
+        assert inventory(copies).ended == ended
+        assert inventory(copies).troubles == ()

@@ -9,6 +9,7 @@ from corolistener.core.copies import CAUSE_MS, Aim, Copies, Copy, Deed
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.ledger import Placed
 from corolistener.core.messages import VmState
+from corolistener.core.telling import inventory
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 ME = NodeId(1)
@@ -40,9 +41,9 @@ def test_nothing_is_decided_before_the_cause_is_known(how: str) -> None:
     assert wanted(copy) is Aim.KEEP
     assert not copy.explain(Instant(LATER - 1), TIMING)
     assert not copy.idle
-    assert [each.state for each in copies.inventory().copies] == [None], "the others are told that it is in doubt"
-    assert copies.inventory().ended == ()
-    assert copies.inventory().troubles == ()
+    assert [each.state for each in inventory(copies).copies] == [None], "the others are told that it is in doubt"
+    assert inventory(copies).ended == ()
+    assert inventory(copies).troubles == ()
 
 
 @pytest.mark.parametrize("how", ["look", "list"])
@@ -50,12 +51,12 @@ def test_the_cause_follows(how: str) -> None:
     copies, copy = made()
     vanish(copies, how)
     copies.gone(VM.name, True, T0, TIMING)
-    assert copies.inventory().ended == (VM.name,)
+    assert inventory(copies).ended == (VM.name,)
     assert not copy.crashes
     copies, copy = made()
     vanish(copies, how)
     copies.gone(VM.name, False, T0, TIMING)
-    assert copies.inventory().ended == ()
+    assert inventory(copies).ended == ()
     assert copy.crashes == 1
     assert wanted(copy) is Aim.RUN
     assert not copy.explain(LATER, TIMING), "one end is one crash"
@@ -67,14 +68,14 @@ def test_without_a_cause_it_is_a_crash_and_that_is_taken_back_until_it_is_starte
     assert copy.explain(LATER, TIMING)
     assert (copy.crashes, wanted(copy)) == (1, Aim.RUN)
     copies.gone(VM.name, True, LATER, TIMING)
-    assert copies.inventory().ended == (VM.name,)
+    assert inventory(copies).ended == (VM.name,)
     assert not copy.failing
     copies, copy = made()
     vanish(copies, "look")
     assert copy.explain(LATER, TIMING)
     copy.begin(Ticket(1), Deed.START, 3)
     copies.gone(VM.name, True, LATER, TIMING)
-    assert copies.inventory().ended == (), "it may be the next instance that is meant"
+    assert inventory(copies).ended == (), "it may be the next instance that is meant"
 
 
 def test_a_suspended_one_that_is_gone_has_not_crashed() -> None:

@@ -98,7 +98,8 @@ def with_a_on_n1(proof: bool = False, to: NodeId = NOBODY, frozen: str = "") -> 
         (with_a_on_n1(proof=True), Rows(placed=(Placed(A, N2, 4),), voided=(N1,)), "without a proof"),
         (with_a_on_n1(proof=True, to=N2), Rows(placed=(Placed(A, N3, 4),)), "moved from node 2 without"),
         (with_a_on_n1(to=N2), Rows(placed=(Placed(A, N2, 3),)), "moved from node 1 without"),
-        (with_a_on_n1(proof=True, frozen="twice"), Rows(placed=(Placed(A, N2, 4),)), "frozen"),
+        (with_a_on_n1(frozen="twice"), Rows(placed=(Placed(A, N2, 4),)), "frozen"),
+        (with_a_on_n1(proof=True, frozen="twice"), Rows(placed=(Placed(A, N2, 4),)), ""),  # its node is lost: an operator may
         (with_a_on_n1(), Rows(placed=(Placed(A, N1, 3, on=False), Placed(B, N2))), ""),
     ],
 )

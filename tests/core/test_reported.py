@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from test_invariants import ROW, A
 
+from corolistener.core.adoption import _reported
 from corolistener.core.messages import Report, VmState
-from corolistener.core.recovery import _reported
 
 RUNS = Report(A, VmState.RUNNING, ROW.generation)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corolistener.core import aims, care, fencing, keeping, leaving, mastership, moves, recovery, watchdog
+from corolistener.core import adoption, aims, care, fencing, keeping, leaving, mastership, moves, recovery, watchdog
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import Config, ProofKind, Timing
@@ -38,7 +38,7 @@ SEEDS_MOST = 2000
 NODES, VMS = (2, 5), 8
 
 _stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, aims.aim, Copy._toward
-_reconcile, _reported, _owed = recovery._reconcile, recovery._reported, recovery.owed
+_reconcile, _reported, _owed = adoption.reconcile, adoption._reported, recovery.owed
 _choose, _gone = mastership.choose, Copies.gone
 _decide, _feed, _open = recovery.decide, watchdog.feed, keeping._open
 
@@ -63,8 +63,9 @@ def _never_destroyed(copy: Copy, aim: Aim, generation: int) -> Deed | None:
     return None if deed is Deed.DESTROY else deed
 
 
-def _all_on(s: State) -> dict[VmName, Placed]:
-    return {name: row for name, row in _reconcile(s).items() if row.on}
+def _all_on(s: State) -> tuple[dict[VmName, Placed], set[VmName]]:
+    placed, forgotten = _reconcile(s)
+    return {name: row for name, row in placed.items() if row.on}, forgotten
 
 
 def _all_off(row: Placed, node: NodeId, report: Report) -> Placed:
@@ -190,8 +191,8 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "stale copies are kept": [(Copy, "_toward", _never_destroyed)],
     "no memory is needed": [(Account, "_obstacle", lambda self, unit, room: None)],
     "nothing is owed": [(recovery, "owed", lambda s: ())],
-    "what users shut down is not taken in": [(recovery, "_reconcile", _all_on)],
-    "whatever is reported is shut down": [(recovery, "_reported", _all_off)],
+    "what users shut down is not taken in": [(adoption, "reconcile", _all_on)],
+    "whatever is reported is shut down": [(adoption, "_reported", _all_off)],
     "a lease needs no confirmed heartbeat": [
         (Lease, "confirm", lambda self, now, me, quorum, lease_ms: setattr(self, "ends", Instant(now + lease_ms)))
     ],

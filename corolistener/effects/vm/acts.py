@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import libvirt
 
-from corolistener.core.actions import EditVm, MarkVm, MigrateVm, Reason, ResumeVm, ShutDownVm, StartVm, StopVm
+from corolistener.core.actions import EditVm, MarkVm, MigrateVm, Reason, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
 from corolistener.core.events import Outcome, Result
 from corolistener.effects.vm import texts
 from corolistener.effects.vm.lines import ALONE, Connection, Domain, Lines, code, words
@@ -69,13 +69,18 @@ class Call:
             raise EffectError(action, "given up")
 
     @contextlib.contextmanager
-    def on(self, name: VmName) -> Iterator[tuple[Connection, Domain | None]]:
-        """A line, and the domain if it is ours; EffectError where it is not."""
+    def on(self, name: VmName, uuid: str) -> Iterator[tuple[Connection, Domain | None]]:
+        """A line, and the domain; EffectError where it is another VM, whatever it is called."""
         with self.lines.line() as connection:
             domain = find(connection, name)
-            if domain is not None and (why := self.guard(domain, False)):
-                raise EffectError(name, f"a VM of this name is not ours: {why}")
+            if domain is not None and is_other(domain, uuid):
+                raise EffectError(name, f"another VM of this name is here, with UUID {domain.UUIDString()}")
             yield connection, domain
+
+
+def is_other(domain: Domain, uuid: str) -> bool:
+    """It is not the VM of this UUID; '' is not known."""
+    return bool(uuid) and domain.UUIDString() != uuid
 
 
 def active(domain: Domain | None) -> bool:
@@ -85,7 +90,7 @@ def active(domain: Domain | None) -> bool:
 
 def start(call: Call, action: StartVm, text: Text) -> Outcome:
     """Define it as the ledger has it, and create a copy that is suspended and knows its generation."""
-    with call.on(action.vm.name) as (connection, domain):
+    with call.on(action.vm.name, action.vm.uuid) as (connection, domain):
         if active(domain):
             return Outcome(Result.DONE, facts=(("kept", "yes"),))
         domain = _defined(call, connection, domain, action, text)
@@ -136,17 +141,20 @@ def _mark(domain: Domain, generation: int) -> None:
 
 
 def mark(call: Call, action: MarkVm) -> Outcome:
-    """Write a generation on the copy that is here."""
-    with call.on(action.name) as (_, domain):
+    """Write a generation on the copy that is here; 0 takes the label off."""
+    with call.on(action.name, action.uuid) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("MarkVm", "there is no copy of it here")
-        _mark(domain, action.generation)
+        if action.generation:
+            _mark(domain, action.generation)
+        else:
+            domain.setMetadata(ELEMENT, None, None, texts.COPY, LIVE)
     return DONE
 
 
 def resume(call: Call, action: ResumeVm) -> Outcome:
     """Let it run; a copy that is just arriving runs when it is there, and not before."""
-    with call.on(action.name) as (_, domain):
+    with call.on(action.name, action.uuid) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("ResumeVm", "there is no copy of it here")
         state, reason = domain.state()
@@ -161,14 +169,14 @@ def resume(call: Call, action: ResumeVm) -> Outcome:
     return DONE
 
 
-def suspend(call: Call, name: VmName, starting: bool, migrating: bool) -> Outcome:
+def suspend(call: Call, action: SuspendVm, starting: bool, migrating: bool) -> Outcome:
     """Let it execute nothing, and be sure that it will not by itself.
 
     `starting`: we are starting it, and that ends in a suspended copy. `migrating`: we are migrating it, which is ended first.
     """
     with call.lines.line() as connection:
-        domain = find(connection, name)
-        if domain is None or call.guard(domain, False):
+        domain = find(connection, action.name)
+        if domain is None or is_other(domain, action.uuid):
             return ABSENT
         if migrating:
             _abort(domain)
@@ -227,7 +235,7 @@ def stop(call: Call, action: StopVm) -> Outcome:
     """Destroy its copy. A VM that lives elsewhere now is not left defined here, where its definition would grow old."""
     with call.lines.line() as connection:
         domain = find(connection, action.name)
-        if domain is None or call.guard(domain, False):
+        if domain is None or is_other(domain, action.uuid):
             return ABSENT
         outcome = DONE
         try:
@@ -237,14 +245,14 @@ def stop(call: Call, action: StopVm) -> Outcome:
                 raise
             outcome = ABSENT
         if action.reason is Reason.MOVED:
-            return _forget(connection, action.name, outcome)
+            return _forget(connection, action, outcome)
     return outcome
 
 
-def _forget(connection: Connection, name: VmName, outcome: Outcome) -> Outcome:
+def _forget(connection: Connection, action: StopVm, outcome: Outcome) -> Outcome:
     """Undefine it. What cannot be had again stays: firmware variables, a TPM, a saved memory, snapshots."""
-    domain = find(connection, name)
-    if domain is None or not domain.isPersistent():
+    domain = find(connection, action.name)
+    if domain is None or is_other(domain, action.uuid) or not domain.isPersistent():
         return outcome
     nvram, tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM, getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
     for flags in dict.fromkeys((nvram | tpm, nvram, 0)):
@@ -260,7 +268,7 @@ def _forget(connection: Connection, name: VmName, outcome: Outcome) -> Outcome:
 
 def shut_down(call: Call, action: ShutDownVm) -> Outcome:
     """Press its power button. What comes of that is up to its system."""
-    with call.on(action.name) as (_, domain):
+    with call.on(action.name, action.uuid) as (_, domain):
         if domain is None or not active(domain):
             return ABSENT
         call.step("ShutDownVm")
@@ -270,7 +278,7 @@ def shut_down(call: Call, action: ShutDownVm) -> Outcome:
 
 def migrate(call: Call, action: MigrateVm, to: Target) -> Outcome:
     """Move it live; returns when it runs there. Its definition goes with it and leaves here."""
-    with call.on(action.name) as (_, domain):
+    with call.on(action.name, action.uuid) as (_, domain):
         if domain is None or not active(domain):
             raise EffectError("MigrateVm", "there is no copy of it here")
         call.step("MigrateVm")
@@ -302,7 +310,7 @@ def edit(call: Call, action: EditVm) -> Outcome:
     """Write wishes into the definition, and on the living copy, so that both say the same; of a VM that is not ours as well."""
     with call.lines.line() as connection:
         domain = find(connection, action.name)
-        if domain is None:
+        if domain is None or is_other(domain, action.uuid):
             raise EffectError("EditVm", "it is not defined here")
         old = texts.content(domain.XMLDesc(DEFINITION)).wishes
         element = texts.vm_element(texts.merged(old, action.wishes))

@@ -127,7 +127,7 @@ class Flights:
             risky = self._others(name, call, ResumeVm, MigrateVm)
             migrating = bool(self._others(name, call, MigrateVm))
             starting = bool(self._others(name, call, StartVm))
-            outcome = await self._fly(action, call, partial(acts.suspend, call, name, starting, migrating))
+            outcome = await self._fly(action, call, partial(acts.suspend, call, action, starting, migrating))
             if not risky:
                 return outcome
             await asyncio.wait({each.task for each in risky}, timeout=ABORT_S)

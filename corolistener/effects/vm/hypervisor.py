@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -289,20 +290,19 @@ class Hypervisor:
             self._define(sight)
             self._observe(CopyChanged(name, self._careful(sight.copied)))
         elif had is not None or by_user is not None or self._turns[name]:
-            taken = had is not None and sight is not None and sight.id >= 0  # it runs on, but is not ours any more
             # libvirt's list may be ahead of its events: without the event nobody knows yet why it ended.
-            self._observe(CopyChanged(name, None, True if taken else by_user))
+            self._observe(CopyChanged(name, None, by_user))
 
     def _careful(self, copied: Copied) -> Copied:
         """A copy that a call may still let run, though nobody waits for that call any more, counts as running."""
         if copied.state is VmState.SUSPENDED and self._flights.stray(copied.vm.name, ResumeVm):
-            return Copied(copied.vm, VmState.RUNNING, copied.generation)
+            return replace(copied, state=VmState.RUNNING)
         return copied
 
     def _define(self, sight: Sight) -> None:
         """The definition comes before the copy that names it."""
         definition = sight.copied.vm.definition if sight.copied is not None else ""
-        if sight.text and self._defined.get(sight.name) != definition:
+        if definition and sight.text and self._defined.get(sight.name) != definition:
             self._defined[sight.name] = definition
             self._observe(Defined(sight.name, definition, sight.text))
 

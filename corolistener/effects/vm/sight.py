@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
 import libvirt
@@ -34,7 +34,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A VM that libvirt knows. `why` says why it is not ours, "" where it is; `copied` is its copy, None where there is none.
+    """A VM that libvirt knows. `why` says why it would not be adopted, "" where it would; `copied` is its instance, None where
+    there is none: that is reported whatever the settings say.
 
     `id` is libvirt's number of the copy, another one after every start. `text` is its definition, empty where it is not defined
     here: a copy that was started without that, or is just arriving. `off`: libvirt's reason for which it is shut off.
@@ -101,7 +102,7 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
         vm, why = judge(name, written, live, rules, digest(text) if text else live.definition)
     except (ElementTree.ParseError, ValueError) as error:
         live, written = Content(""), Content(domain.UUIDString())
-        vm, why = Vm(name, 0), f"its definition cannot be read: {error}"
+        vm, why = Vm(name, 0, uuid=domain.UUIDString()), f"its definition cannot be read: {error}"
     runs = VmState.SUSPENDED if state in STILL else VmState.RUNNING
     autostart = False
     with contextlib.suppress(libvirt.libvirtError):  # a VM that is not defined here has no such thing
@@ -111,7 +112,7 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
         uuid=written.uuid,
         id=number if active else -1,
         why=why,
-        copied=Copied(vm, runs, live.generation) if active and not why else None,
+        copied=Copied(vm, runs, live.generation, why, written.wishes.managed is False) if active else None,
         text=text,
         autostart=autostart,
         mistakes=written.mistakes,
@@ -139,8 +140,10 @@ def judge(name: VmName, written: Content, live: Content, rules: Rules, definitio
         apart=wishes.apart or frozenset(),
         nodes=nodes,
         definition=definition,
+        uuid=written.uuid,
     )
-    return vm, _unmanaged(wishes, local, rules.settings.manage)
+    why = _unmanaged(wishes, local, rules.settings.manage)
+    return (replace(vm, definition="") if why else vm), why  # nobody is told the text of what is not adopted
 
 
 def _unmanaged(wishes: Wishes, local: str, manage: Manage) -> str:
