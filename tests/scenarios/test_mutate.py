@@ -1,0 +1,69 @@
+"""The drawing of mutants: each changes one condition, the source stays Python, and a seed draws the same ones again."""
+
+import ast
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from .mutate import CORE, MODULES, TOP, Told, arguments, drawn, known, mutants
+
+TEXT = textwrap.dedent(
+    '''\
+    def f(a: int, ä: int) -> None:
+        """Why."""
+        if a < ä and not ä:
+            g()
+        b = [each for each in "äöü" if each != "x"]
+        return
+
+    def h(a: int) -> bool:
+        return (
+            a is None
+            or a in (1, 2)  # why
+            or a == 3
+        ) and f"{a > 1}" == ""
+    '''
+)
+
+
+def test_every_kind_of_mutation() -> None:
+    found = [(each.line, each.kind, each.old, each.new) for each in mutants("x.py", TEXT)]
+    assert (3, "negated", "a < ä and not ä", "(not (a < ä and (not ä)))") in found
+    assert (3, "and/or", "a < ä and not ä", "(a < ä or not ä)") in found
+    assert (3, "operand dropped", "a < ä and not ä", "(not ä)") in found
+    assert (3, "operand dropped", "a < ä and not ä", "(a < ä)") in found
+    assert (3, "comparison", "a < ä", "(a <= ä)") in found
+    assert (3, "returns early", "", "return\n    ") in found
+    assert (5, "negated", 'each != "x"', "(not (each != 'x'))") in found
+    assert (10, "comparison", "a is None", "(a is not None)") in found
+    assert (11, "comparison", "a in (1, 2)", "(a not in ((1, 2)))") in found
+    assert not [each for each in found if each[1] == "returns early" and each[0] > 3], "only where nothing is returned"
+    assert len(found) == len(set(found))
+
+
+def test_each_is_one_change_and_still_python() -> None:
+    for each in mutants("x.py", TEXT):
+        assert ast.dump(ast.parse(each.applied(TEXT))) != ast.dump(ast.parse(TEXT))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_core_s_own(module: str) -> None:
+    paths = [path for path in (TOP / CORE).rglob("*.py") if module in path.relative_to(TOP / CORE).with_suffix("").parts]
+    assert paths, "a module that was renamed is mutated no more"
+    assert sum(len(mutants(str(path), path.read_text(encoding="utf-8"))) for path in paths) > 5
+
+
+def test_a_seed_draws_the_same_again() -> None:
+    assert drawn(7, 40, MODULES) == drawn(7, 40, MODULES)
+    assert drawn(7, 40, MODULES) != drawn(8, 40, MODULES)
+    assert len(set(drawn(7, 40, MODULES))) == 40
+    args = arguments([])
+    assert (args.mutants, args.seeds) == (40, 1000)
+
+
+def test_what_was_found_is_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state.jsonl"
+    assert known(state) == {}
+    state.write_text('{"mutant": "x:1", "by": "unit", "words": "FAILED"}\n{"mutant": "x:2", "by": "", "words": "1000 seeds"}\n')
+    assert known(state) == {"x:1": Told("unit", "FAILED"), "x:2": Told("", "1000 seeds")}
