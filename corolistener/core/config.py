@@ -20,23 +20,26 @@ class ConfigId:
 
 @dataclass(frozen=True, slots=True)
 class NodeEntry:
-    """One node of the nodelist. `replication` is None where the file does not say."""
+    """One node of the nodelist. `replication` is None where the file does not say; `votes` are its quorum_votes."""
 
     id: NodeId
     name: str = ""
     address: str = ""
     priority: int = 0
     replication: bool | None = None
+    votes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The facts of one corosync.conf. `nodes` is sorted by id; `ports` are ihttpd's, in the order of the file."""
+    """The facts of one corosync.conf. `nodes` is sorted by id; `ports` are ihttpd's, in the order of the file; `device` are the
+    votes of the quorum device, 0 without one."""
 
     id: ConfigId
     name: str
     nodes: tuple[NodeEntry, ...]
     ports: tuple[int, ...] = ()
+    device: int = 0
 
     def node(self, node: NodeId) -> NodeEntry | None:
         """The entry with this id, or None."""

@@ -48,13 +48,15 @@ class QuorumChanged:
 
 @dataclass(frozen=True, slots=True)
 class VotesCounted:
-    """votequorum's numbers: the votes needed, each node's, the quorum device's, and what is expected in all."""
+    """votequorum's numbers: the votes needed, each node's, and what is expected in all. `device`: what the quorum device casts
+    for us; `offered`: what it could cast."""
 
     quorum: int
     votes: tuple[tuple[NodeId, int], ...]
     expected: int
     device: int = 0
     two_node: bool = False
+    offered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

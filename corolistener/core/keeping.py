@@ -2,9 +2,11 @@
 
 Opened: the member with the newest version says from where all go on (a chapter). Changed: only by the master, by a message
 that names the version it changes, so that whatever was overtaken changes nothing. Stable: on the disks of members that hold
-a majority of all votes, as their heartbeats of this ring say; a majority later has one of them, and the newest version wins.
+a majority of all votes (core/whole), as their heartbeats of this ring say; a majority later has one of them, and the newest
+version wins.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from corolistener.core.actions import Multicast, Record
@@ -27,8 +29,15 @@ def recalled(s: State, event: Recalled) -> None:
 
 
 def majority(s: State) -> int:
-    """The votes of nodes that any two of which share one: a quorum device has no disk, so its votes do not count."""
-    return (s.quorum.expected - s.quorum.device) // 2 + 1 if s.quorum.expected else 0
+    """votequorum's number of votes of which any two share one: a quorum device has no disk, so its votes do not count."""
+    device = max(s.quorum.device, s.quorum.offered)
+    return (s.quorum.expected - device) // 2 + 1 if s.quorum.expected else 0
+
+
+def enough(s: State, nodes: Collection[NodeId]) -> bool:
+    """What is on the disks of these nodes is known to every majority of all votes there are, now and later."""
+    votes = sum(s.quorum.votes.get(node, 0) for node in nodes)
+    return 0 < majority(s) <= votes and all(whole.kept(nodes) for whole in s.quorum.wholes)
 
 
 def stable(s: State) -> int:
@@ -38,15 +47,15 @@ def stable(s: State) -> int:
 
 def count(s: State) -> None:
     """Acknowledgements or votes have changed."""
-    keeping, needed = s.keeping, majority(s)
-    if not keeping.open or not needed:
+    keeping = s.keeping
+    if not keeping.open:
         return
     version, least = keeping.version, keeping.reached  # what is at most as far as that takes nobody further
     acks = [(ack.index, n) for n, ack in keeping.acks.items() if ack.index > least and same_chapter(ack, version)]
-    votes = 0
+    have = set[NodeId]()
     for index, node in sorted(acks, reverse=True):
-        votes += s.quorum.votes.get(node, 0)
-        if votes >= needed:
+        have.add(node)
+        if enough(s, have):
             keeping.reached = index
             return
 
@@ -166,7 +175,7 @@ def _open(s: State, now: Instant) -> None:
     newest = max(versions.values())
     # Who remembers nothing may have lost its disk, and with it what was stable: it is no witness, unless nobody has anything.
     witnesses = [node for node, version in versions.items() if version != NOTHING or newest == NOTHING]
-    if sum(s.quorum.votes.get(node, 0) for node in witnesses) < (majority(s) or 1):
+    if not enough(s, witnesses):
         return
     if s.me != min(node for node, version in versions.items() if version == newest):
         return

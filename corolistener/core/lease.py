@@ -1,19 +1,22 @@
 """May this node act: corosync's word on quorum, joined with the ring we are in, and the lease that bounds it.
 
-Quorum is corosync's word, never our arithmetic; the votes are votequorum's. The two descriptors (CPG and quorum) promise
-no order between them, so the word counts for the ring whose id it carries. Lease: safety.md, "Lease, grace, watchdog".
+Quorum is corosync's word, and the votes are votequorum's. But that word is heeded only where it is also a majority of all votes
+there are (core/whole): then, and only then, it excludes the others. The two descriptors (CPG and quorum) promise no order
+between them, so the word counts for the ring whose id it carries. Lease: safety.md, "Lease, grace, watchdog".
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from corolistener.core.view import NO_RING, RingId
+from corolistener.core.whole import Whole
 from corolistener.ids import Instant, NodeId
 
 
 @dataclass(slots=True)
 class Quorum:
-    """What votequorum last said."""
+    """What votequorum last said, and what that is worth. `quorate`: its word `said`, if a majority of all votes is behind it.
+    `offered`: what the quorum device could cast. `wholes`: see core/whole, none where nothing is known of lists."""
 
     ring: RingId = NO_RING
     quorate: bool = False
@@ -22,15 +25,27 @@ class Quorum:
     device: int = 0
     expected: int = 0
     exclusive: bool = True
-    """No two partitions can both be quorate: false for two_node, and where half the expected votes are enough."""
+    """No two partitions can both be quorate. False only for two_node among two nodes."""
+    said: bool = False
+    two_node: bool = False
+    offered: int = 0
+    wholes: tuple[Whole, ...] = ()
+    weighed: object = None
+    """What `wholes` were last made from."""
 
     def holds(self, nodes: Iterable[NodeId]) -> bool:
-        """These nodes, with the device where it votes for us, reach the quorum."""
-        return bool(self.needed) and self._of(nodes) + self.device >= self.needed
+        """These nodes, with the device where it votes for us, reach the quorum, and exclude all others."""
+        nodes = nodes if isinstance(nodes, Collection) else frozenset(nodes)
+        return bool(self.needed) and self._of(nodes) + self.device >= self.needed and self.most(nodes, self.device)
 
     def trusts(self, nodes: Iterable[NodeId]) -> bool:
         """These nodes alone reach the quorum: no quorate line can have gone on without one of them."""
-        return bool(self.needed) and self._of(nodes) >= self.needed
+        nodes = nodes if isinstance(nodes, Collection) else frozenset(nodes)
+        return bool(self.needed) and self._of(nodes) >= self.needed and self.most(nodes, 0)
+
+    def most(self, nodes: Collection[NodeId], device: int) -> bool:
+        """These nodes, with as many votes of the device, exclude all others; two_node has nobody excluded."""
+        return not self.exclusive or all(whole.most(nodes, device) for whole in self.wholes)
 
     def _of(self, nodes: Iterable[NodeId]) -> int:
         """Their votes; every heartbeat asks."""

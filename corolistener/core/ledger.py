@@ -113,7 +113,7 @@ class Panic:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """A change of the ledger, or all of it: rows replace those of the same VM or node. `voided` proofs and `recalled` excuses
-    are no more; `calm` ends a panic."""
+    are no more; `calm` ends a panic. Of `dismissed` nodes nothing is known any more."""
 
     placed: tuple[Placed, ...] = ()
     known: tuple[Known, ...] = ()
@@ -124,6 +124,7 @@ class Rows:
     calm: bool = False
     excused: tuple[Excused, ...] = ()
     recalled: tuple[NodeId, ...] = ()
+    dismissed: tuple[NodeId, ...] = ()
 
     def __bool__(self) -> bool:
         return self != EMPTY
@@ -132,18 +133,20 @@ class Rows:
     def together(changes: Iterable["Rows"]) -> "Rows":
         """All of them, later ones winning: what one write stores for several changes."""
         ledger, calm = Ledger(), False
-        gone, voided, recalled = set[VmName](), set[NodeId](), set[NodeId]()
+        gone, voided, recalled, dismissed = set[VmName](), set[NodeId](), set[NodeId](), set[NodeId]()
         for rows in changes:
             ledger.take(rows)
             gone = (gone | set(rows.forgotten)) - {each.vm.name for each in rows.placed}
             voided = (voided | set(rows.voided)) - {each.node for each in rows.proven}
             recalled = (recalled | set(rows.recalled)) - {each.node for each in rows.excused}
+            dismissed = (dismissed | set(rows.dismissed)) - {each.node for each in rows.known}
             calm = rows.calm or (calm and rows.panic is None)
         return replace(
             ledger.rows(),
             forgotten=tuple(sorted(gone)),
             voided=tuple(sorted(voided)),
             recalled=tuple(sorted(recalled)),
+            dismissed=tuple(sorted(dismissed)),
             calm=calm,
         )
 
@@ -197,6 +200,10 @@ class Ledger:
             self._ordered(gone, -1)
             for node in gone.holders:
                 self.at[node].discard(name)
+        for node in rows.dismissed:
+            self.known.pop(node, None)
+            self.proofs.pop(node, None)
+            self.excused.pop(node, None)
         for node in rows.voided:
             self.proofs.pop(node, None)
         for node in rows.recalled:

@@ -12,6 +12,7 @@ from corolistener.core.notes import NoteCode
 from corolistener.core.state import State, Watch
 from corolistener.core.telling import inventory
 from corolistener.core.view import Epoch
+from corolistener.core.whole import wholes
 from corolistener.ids import Instant, NodeId
 
 NOBODY: Mapping[NodeId, Instant] = {}
@@ -67,12 +68,44 @@ def lost(
 
 
 def quorum_changed(s: State, event: QuorumChanged, now: Instant) -> None:
-    was = s.quorum.quorate
-    s.quorum.ring, s.quorum.quorate = event.ring, event.quorate
-    if event.quorate != was:
-        s.out.note(NoteCode.QUORUM_GAINED if event.quorate else NoteCode.QUORUM_LOST, ring=event.ring)
-    if event.quorate:
+    s.quorum.ring, s.quorum.said = event.ring, event.quorate
+    if not event.quorate and not s.quorum.quorate:
+        _without_quorum(s, False, now)
+
+
+def weigh(s: State, now: Instant) -> None:
+    """corosync's word on quorum counts only if the ring has a majority of all votes (core/whole)."""
+    quorum = s.quorum
+    _weigh_all(s)
+    enough = not s.matched or not quorum.needed or quorum.most(s.group.ring_nodes, quorum.device)
+    if quorum.said and not enough:
+        here = [f"{whole.of(s.group.ring_nodes)} of {whole.all}" for whole in quorum.wholes]
+        s.tell("claim", NoteCode.SMALLER_CLAIM, ring=s.group.ring, needed=quorum.needed, votes=" and ".join(here))
+    else:
+        s.told.pop("claim", None)
+    was, quorum.quorate = quorum.quorate, quorum.said and enough
+    if quorum.quorate != was:
+        s.out.note(NoteCode.QUORUM_GAINED if quorum.quorate else NoteCode.QUORUM_LOST, ring=quorum.ring)
+        if was:
+            _without_quorum(s, was, now)
+
+
+def _weigh_all(s: State) -> None:
+    """What all votes are, where anything may have changed it."""
+    quorum, known = s.quorum, tuple(s.keeping.ledger.known)
+    made_from = (s.nodes, s.storing.cluster, known, quorum.votes, quorum.offered, quorum.two_node)
+    if quorum.weighed == made_from:
         return
+    quorum.weighed = made_from
+    lists = (s.nodes, s.storing.cluster.nodes)
+    listed = {entry.id for entries in lists for entry in entries}
+    others = {node: quorum.votes.get(node, 1) for node in known if node not in listed}
+    quorum.wholes = wholes(lists, others, max(quorum.offered, s.storing.cluster.device))
+    quorum.exclusive = not quorum.two_node or len(listed | others.keys()) > 2
+    keeping.count(s)
+
+
+def _without_quorum(s: State, was: bool, now: Instant) -> None:
     lapse(s, Reason.QUORUM_LOST)
     changes.orphaned(s, "quorum-lost", "quorum was lost")
     change = s.rollback or s.watch or _in_reload(s, now)
@@ -92,10 +125,10 @@ def _in_reload(s: State, now: Instant) -> Watch | None:
 
 def votes_counted(s: State, event: VotesCounted) -> None:
     s.quorum.needed, s.quorum.device, s.quorum.expected = event.quorum, event.device, event.expected
-    s.quorum.votes = dict(event.votes)
+    s.quorum.votes, s.quorum.two_node, s.quorum.offered = dict(event.votes), event.two_node, event.offered
     s.lease.stirred = True
+    _weigh_all(s)
     keeping.count(s)
-    s.quorum.exclusive = not event.two_node and 2 * event.quorum > event.expected
 
 
 def corosync_lost(s: State, now: Instant) -> None:
@@ -108,7 +141,7 @@ def corosync_lost(s: State, now: Instant) -> None:
     s.keeping.close()
     s.shelf.lost()
     s.storing.disconnected()
-    s.quorum.quorate = False
+    s.quorum.quorate = s.quorum.said = False
     s.master, s.offer, s.line_known = None, None, False
     s.lease.new_ring(now)
 
@@ -295,12 +328,13 @@ def _belong(s: State, now: Instant) -> None:
 
 
 def _doubt(s: State, now: Instant) -> None:
-    """Where those who remember are no quorum, any absent node may have served a line unknown here; but not while I act."""
+    """Where those who remember are no quorum, any absent node may have served a line unknown here, up to this moment; but not
+    while I act."""
     present = set(s.group.present)
     if not s.acting and not s.quorum.trusts(s.remembering & present):
         for entry in s.nodes:
             if entry.id not in present and entry.id not in s.group.pending:
-                s.claims.setdefault(entry.id, now)
+                s.claims[entry.id] = now
 
 
 def _hello(s: State) -> None:

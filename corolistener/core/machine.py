@@ -113,6 +113,7 @@ class Core:
             self.turns += isinstance(event, Delivered) and not isinstance(event.message, Heartbeat)
         else:
             self.turns += 1
+            line.weigh(s, now)
             if passes.electing(event):
                 mastership.choose(s)
             self._decide(now)

@@ -45,8 +45,25 @@ def decide(s: State, now: Instant) -> None:
     if not keeping.may_propose(s):
         return
     rows = _alarm(s) or orders.next_rows(s) or (_changes(s, now) if s.keeping.ledger.panic is None else EMPTY)
+    rows = rows or _dismissed(s)
     if rows:
         keeping.propose(s, rows)
+
+
+def _dismissed(s: State) -> Rows:
+    """A node that is not in the list any more, is gone and has nothing counts among all votes until the ledger lets it go.
+
+    One after the other, each when all before is stable: so every majority of what counted before has a node in common with
+    every majority of what counts afterwards.
+    """
+    if keeping.stable(s) < s.keeping.version.index or s.storing.file != s.agreed or not s.rewrite.idle:
+        return EMPTY
+    listed = {entry.id for entry in s.nodes}
+    for node in sorted(s.keeping.ledger.known.keys() - listed):
+        if not here(s, node) and node not in s.group.ring_nodes and not s.keeping.ledger.at.get(node):
+            s.out.note(NoteCode.DISMISSED, node=node)
+            return Rows(dismissed=(node,))
+    return EMPTY
 
 
 def _count(s: State, now: Instant) -> None:

@@ -19,6 +19,8 @@ VERSION_MAX = 2**53 - 1
 NODEID_MAX = 2**32 - 1
 LINKS = 8
 """corosync 3 has links 0 to 7."""
+FLAGS = ("wait_for_all", "last_man_standing", "auto_tie_breaker", "allow_downscale")
+"""What votequorum may be told besides votes (votequorum(5))."""
 ON_OFF = {"on": True, "yes": True, "1": True, "off": False, "no": False, "0": False}
 
 
@@ -47,6 +49,12 @@ class Facts(NamedTuple):
     transport: str
     token_ms: int
     token_coefficient_ms: int
+    device_votes: int = 0
+    """What the quorum device may cast; 0 without one."""
+    wait_for_all: bool = False
+    last_man_standing: bool = False
+    auto_tie_breaker: bool = False
+    allow_downscale: bool = False
 
     def node(self, nodeid: int) -> NodeFacts | None:
         """The node of that id, None if the nodelist has none."""
@@ -60,10 +68,11 @@ class Facts(NamedTuple):
 
 def read_facts(document: Document) -> Facts:
     """The facts of a parsed file, nodes in file order. Raises ConfigError naming the line of what makes no sense."""
+    nodes = _nodes(document)
     return Facts(
         cluster_name=document.get("totem.cluster_name") or "",
         config_version=document.integer("totem.config_version", 0, VERSION_MAX) or 0,
-        nodes=_nodes(document),
+        nodes=nodes,
         expected_votes=document.integer("quorum.expected_votes") or None,
         two_node=bool(document.integer("quorum.two_node", 0, 255)),
         qdevice=bool(document.get("quorum.device.model")),
@@ -71,7 +80,16 @@ def read_facts(document: Document) -> Facts:
         transport=document.get("totem.transport") or "knet",
         token_ms=document.integer("totem.token") or TOKEN_MS,
         token_coefficient_ms=_given(document.integer("totem.token_coefficient"), TOKEN_COEFFICIENT_MS),
+        device_votes=_device_votes(document, nodes),
+        **{flag: bool(document.integer(f"quorum.{flag}", 0, 255)) for flag in FLAGS},
     )
+
+
+def _device_votes(document: Document, nodes: tuple[NodeFacts, ...]) -> int:
+    """As many as the file says, else as many as all nodes but one vote (corosync's default)."""
+    if not document.get("quorum.device.model"):
+        return 0
+    return _given(document.integer("quorum.device.votes"), max(0, sum(node.votes for node in nodes) - 1))
 
 
 def _given(value: int | None, default: int) -> int:

@@ -12,6 +12,7 @@ from corolistener.coroconf.accept import misplaced, refusals
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.problems import Problem, Severity, error, info, line_of, number, warning
 from corolistener.coroconf.tree import Document, Section
+from corolistener.coroconf.validate_claims import claim_problems
 from corolistener.coroconf.validate_logging import logging_problems
 from corolistener.coroconf.validate_nodes import node_problems
 from corolistener.coroconf.validate_totem import totem_problems
@@ -63,6 +64,7 @@ def _quorum(document: Document) -> Iterator[Problem]:
         yield error(line, "quorum-provider", f"quorum.provider is missing: without {PROVIDER} there is no quorum")
     elif provider.value != PROVIDER:
         yield error(provider.line, "quorum-provider", f"corosync knows no quorum.provider but {PROVIDER}")
+    yield from claim_problems(document)
     if document.get("quorum.device.model"):
         yield from _device(document)
     elif number(document, "quorum.two_node") and number(document, "quorum.auto_tie_breaker"):

@@ -26,6 +26,7 @@ MOST_WAITING = 10_000
 _WARNINGS = frozenset(
     {
         NoteCode.QUORUM_LOST,
+        NoteCode.SMALLER_CLAIM,
         NoteCode.NO_MASTER,
         NoteCode.LEASE_ENDED,
         NoteCode.PENDING,

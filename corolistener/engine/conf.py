@@ -240,12 +240,13 @@ def cluster_facts(facts: Facts, text: bytes) -> Cluster:
         name=_shown(facts.cluster_name),
         nodes=tuple(sorted((_entry(node) for node in facts.nodes), key=lambda node: node.id)),
         ports=facts.ports,
+        device=facts.device_votes,
     )
 
 
 def _entry(node: NodeFacts) -> NodeEntry:
     address = node.addresses[0] if node.addresses else ""
-    return NodeEntry(node.nodeid, _shown(node.name), _shown(address), node.prio, node.replication)
+    return NodeEntry(node.nodeid, _shown(node.name), _shown(address), node.prio, node.replication, node.votes)
 
 
 def _shown(text: str) -> str:

@@ -4,7 +4,7 @@ A checker that asks the core's own planner or majority excuses exactly the core 
 everything would leave every VM rightly down.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from corolistener.core.capacity import Vm
@@ -19,9 +19,36 @@ CPU_OVERCOMMIT = 16
 """Virtual cpus for each real one, as the settings have it by default."""
 
 
-def majority(world: "World") -> int:
-    """Votes of which any two sets have a node in common. Every machine of a world is listed and has one vote."""
-    return len(world.machines) // 2 + 1
+def votes(world: "World", nodes: Iterable[NodeId]) -> int:
+    """The votes that these nodes have in the file with which the world began."""
+    return sum(world.options.quorum.votes_of(node - 1) for node in nodes)
+
+
+def voters(world: "World") -> frozenset[NodeId]:
+    """The nodes that a newest file on any disk lists."""
+    files = {machine.disk.load()[0] for machine in world.machines.values()}
+    newest = max(file.id.version for file in files)
+    return frozenset(entry.id for file in files if file.id.version == newest for entry in file.nodes) & world.machines.keys()
+
+
+def kept(world: "World", nodes: Iterable[NodeId]) -> bool:
+    """These nodes have more than half of all nodes' votes."""
+    every = voters(world)
+    return 2 * votes(world, every & set(nodes)) > votes(world, every)
+
+
+def most(world: "World", nodes: Iterable[NodeId], device: bool) -> bool:
+    """These nodes, with the quorum device or without, have more than half of all votes."""
+    more, every = world.options.quorum.device, voters(world)
+    return 2 * (votes(world, every & set(nodes)) + more * device) > votes(world, every) + more
+
+
+def in_most(world: "World", node: NodeId) -> bool:
+    """This node is in a ring that lasts and has more than half of all votes."""
+    corosync = world.totem.nodes.get(node)
+    if corosync is None or not world.totem.lives(corosync.ring):
+        return False
+    return most(world, corosync.ring.nodes, world.totem.arbiter.holder is corosync.ring)
 
 
 def taker(estate: "Estate", members: Collection[NodeId], ledger: Ledger, row: Placed) -> NodeId | None:

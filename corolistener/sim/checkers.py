@@ -15,6 +15,7 @@ from corolistener.ids import Instant, NodeId
 from corolistener.sim import vm_checkers
 from corolistener.sim.lease_checkers import LeaseChecker
 from corolistener.sim.machines import Machine
+from corolistener.sim.votes_checkers import ClaimChecker
 
 if TYPE_CHECKING:
     from corolistener.sim.world import World
@@ -44,6 +45,7 @@ class Checker:
         self.agreeing: dict[NodeId, tuple[NodeId, object, object]] = {}
         """With whom each node was last found to agree, and after which turns of both."""
         self.leases = LeaseChecker(world)
+        self.claims = ClaimChecker(world)
         self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
 
     def look(self) -> None:
@@ -56,7 +58,7 @@ class Checker:
         self._one_address(able)
         self._one_service()
         self._same_line(able)
-        if (why := self.leases.look(able)) is not None:
+        if (why := self.leases.look(able) or self.claims.look(able)) is not None:
             raise Violated(why)
         if self.vms is not None:
             self.vms.look()

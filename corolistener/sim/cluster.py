@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 
 from corolistener.ids import NodeId
+from corolistener.sim.votequorum import QuorumOptions
 from corolistener.sim.world import Options, World
 
+PLAIN = QuorumOptions()
 
-def text(priorities: Sequence[int | None], version: int = 1, replication: Sequence[str] = (), two_node: bool = False) -> bytes:
+
+def text(
+    priorities: Sequence[int | None],
+    version: int = 1,
+    replication: Sequence[str] = (),
+    two_node: bool = False,
+    quorum: QuorumOptions = PLAIN,
+) -> bytes:
     """A file in the seed's manner, as corosync 3 takes it. Nodes are 1, 2 …; a priority of None is not written."""
     nodes = ""
     for node, priority in enumerate(priorities, 1):
@@ -15,10 +24,13 @@ def text(priorities: Sequence[int | None], version: int = 1, replication: Sequen
             nodes += f"\t\tprio: {priority}\n"
         if replication and replication[node - 1] != "-":
             nodes += f"\t\treplication: {replication[node - 1]}\n"
+        if quorum.votes:
+            nodes += f"\t\tquorum_votes: {quorum.votes[node - 1]}\n"
         nodes += "\t}\n"
     return (
         f"totem {{\n\tversion: 2\n\tcluster_name: VMmanager\n\tconfig_version: {version}\n}}\n"
-        f"quorum {{\n\tprovider: corosync_votequorum\n{chr(9) + 'two_node: 1' + chr(10) if two_node else ''}}}\n"
+        f"quorum {{\n\tprovider: corosync_votequorum\n{chr(9) + 'two_node: 1' + chr(10) if two_node else ''}"
+        f"{quorum.lines()}}}\n"
         f"ihttpd {{\n\tcount: 1\n\tport0: 1500\n}}\nnodelist {{\n{nodes}}}\n"
     ).encode()
 
@@ -28,5 +40,5 @@ def world(
 ) -> World:
     """A world of as many nodes as there are priorities, all powered off."""
     options = options or Options()
-    file = text(priorities, replication=replication, two_node=options.two_node)
+    file = text(priorities, replication=replication, two_node=options.two_node, quorum=options.quorum)
     return World({NodeId(node): file for node in range(1, len(priorities) + 1)}, options, seed)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from corolistener.core.config import Cluster, ConfigId
 from corolistener.core.events import Outcome, Result
-from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.successor import validate_successor
-from corolistener.coroconf.tree import parse
 from corolistener.engine import conf
 from corolistener.errors import ConfigError, EffectError
 from corolistener.ids import NodeId
+from corolistener.sim.votequorum import FileRead, file_read
 
 PATH = Path("/etc/corosync/corosync.conf")
 
@@ -24,9 +23,9 @@ def cluster_of(text: bytes) -> Cluster:
 
 
 @lru_cache(maxsize=512)
-def expected_of(text: bytes) -> int:
-    """The expected votes that the file sets; 0 where it leaves the counting to corosync."""
-    return read_facts(parse(text, str(PATH))).expected_votes or 0
+def read(text: bytes) -> FileRead:
+    """What corosync takes from this file."""
+    return file_read(text, str(PATH))
 
 
 @dataclass(slots=True)

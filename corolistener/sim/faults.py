@@ -17,6 +17,7 @@ from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.vm_conditions import VM_CONDITIONS
 from corolistener.sim.vm_faults import VM_FAULTS
+from corolistener.sim.votes_faults import VOTES_FAULTS
 from corolistener.sim.world import World
 
 MASTER, IT = "master", "it"
@@ -294,5 +295,5 @@ FAULTS: dict[str, Fault] = {
 }
 """A fault's name, as stories and seeds say it."""
 
-ALL_FAULTS, ALL_CONDITIONS = {**FAULTS, **VM_FAULTS}, {**CONDITIONS, **VM_CONDITIONS}
+ALL_FAULTS, ALL_CONDITIONS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS}, {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

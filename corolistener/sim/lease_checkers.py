@@ -4,12 +4,11 @@
 a node for as long as a lease lasts, that node has none.
 """
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from corolistener.core.state import State
-from corolistener.core.view import NO_RING
 from corolistener.ids import NodeId
+from corolistener.sim import accounts
 
 if TYPE_CHECKING:
     from corolistener.sim.world import World
@@ -37,15 +36,15 @@ class LeaseChecker:
         return None
 
     def _account(self, able: dict[NodeId, State]) -> None:
-        """A line is one that more than half of all nodes are in and know of; whether others go on nobody can tell."""
+        """A line is one that nodes with more than half of all votes are in and know of; of others nobody can tell."""
         seen = [s for s in able.values() if s.quorate and s.group.settled and s.me in s.group.peers]
-        half = len(self.world.machines) / 2
-        ring, many = Counter(s.group.ring for s in seen).most_common(1)[0] if seen else (NO_RING, 0)
-        there = [s for s in seen if s.group.ring == ring] if many > half else []
-        all_nodes = self.world.machines.keys()
-        missing = Counter(node for s in there for node in all_nodes - s.group.peers.keys() - s.group.pending.keys())
+        rings = {s.group.ring: [each for each in seen if each.group.ring == s.group.ring] for s in seen}
+        there = max(rings.values(), key=lambda line: accounts.votes(self.world, (s.me for s in line)), default=[])
+        holder = self.world.totem.arbiter.holder
+        device = bool(there) and holder is not None and holder.id == there[0].group.ring
         for node in self.world.machines:
-            if missing[node] > half:
+            missing = [s.me for s in there if node not in s.group.peers and node not in s.group.pending]
+            if accounts.most(self.world, missing, device):
                 self.without.setdefault(node, (self.world.heap.now, self._counted(node, there)))
             else:
                 self.without.pop(node, None)

@@ -20,6 +20,7 @@ from corolistener.errors import ConfigError
 from corolistener.ids import NodeId
 from corolistener.sim import checkers, cluster, faults, seeds
 from corolistener.sim.script_vms import HIDDEN_OF_VMS, VmVerbs, shown_vm
+from corolistener.sim.votequorum import read_quorum
 from corolistener.sim.world import Options, World
 
 HIDDEN = {
@@ -172,7 +173,10 @@ class Teller(VmVerbs):
             on_takeover=OnTakeover.KEEP if "keep" in words else OnTakeover.SWAP,
             database="database" in words,
             two_node="two_node" in words,
+            quorum=read_quorum(words),
         )
+        if options.quorum.votes and len(options.quorum.votes) != int(count):
+            raise ValueError(f"{count} nodes need as many votes: votes=1,1,...")
         if "no-cloud" in words:
             options.cloud = None
         replication = named["replication"].split(",") if "replication" in named else ()

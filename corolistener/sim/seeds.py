@@ -17,6 +17,8 @@ from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, Entry, inject
 from corolistener.sim.seeds_vms import draw_vms
+from corolistener.sim.seeds_votes import draw_votes, may_stay_off
+from corolistener.sim.vm_faults import VM_FAULTS
 from corolistener.sim.vms import read_options
 from corolistener.sim.world import Options, Predicate, World
 
@@ -82,6 +84,7 @@ class Plan:
             *["keep"] * (o.on_takeover is OnTakeover.KEEP),
             *["database"] * o.database,
             *["two_node"] * o.two_node,
+            *o.quorum.words(),
         ]
         return [
             f"nodes {len(self.priorities)} {' '.join(words)}",
@@ -109,7 +112,7 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         boots.append((now, node))
         now += dice.choice((0, 0, 10, 700, 5000))
     now += dice.choice((50, 500, 4000, 12_000))
-    faults = ALL_FAULTS if vms else FAULTS
+    now_first, faults = now, {**FAULTS, **VM_FAULTS} if vms else FAULTS
     weights = tuple((name, fault.weight * dice.choice((0, 1, 1, 1, 3))) for name, fault in faults.items())
     if not any(weight for _, weight in weights):
         weights = tuple((name, fault.weight) for name, fault in faults.items())
@@ -130,6 +133,10 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         longer = vms and entry.lasts is not None and dice.random() < LONGER
         entries.append(replace(entry, lasts=(entry.lasts or 0) * 5) if longer else entry)
         now += dice.choice(PAUSES_MS) * pace
+    if not options.two_node:
+        options.quorum, more = draw_votes(seed, names, now_first, ends)
+        entries += more
+        absent = absent if may_stay_off(options.quorum, names, absent) else ()
     if vms:  # drawn last, so that all else of a seed is what it was before
         options.timing = replace(options.timing, reconcile_ms=dice.choice(RECONCILE_MS))
     return Plan(
@@ -182,6 +189,8 @@ class Played:
 def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
     """All that is broken is mended, everything is started but what is absent for good, and no fault waits any more."""
     world.moments.clear()
+    world.totem.arbiter.work(True)
+    world.totem.crossing = False
     world.totem.cut([])
     world.totem.hush([])
     for node, machine in world.machines.items():

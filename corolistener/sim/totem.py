@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 from corolistener.core.events import (
     BadMessage,
@@ -27,7 +26,10 @@ from corolistener.core.events import (
 from corolistener.core.view import RingId
 from corolistener.errors import PeerError
 from corolistener.ids import NodeId
+from corolistener.sim import votequorum
+from corolistener.sim.arbiter import Arbiter
 from corolistener.sim.heap import Chance, Heap
+from corolistener.sim.votequorum import Counting, FileRead
 from corolistener.wire import ring as wire
 
 LOSS_MS = (3630, 2200, 4200)
@@ -37,17 +39,9 @@ STIR_MS = (3000, 500, 7000)
 LAG_MS = (1, 1, 3)
 QUORUM_LAG_MS = (1, 0, 40)
 UNSENT_MOST = 40
+CROSSING = 0.3
 
 Tell = Callable[[NodeId, list[Event]], None]
-
-
-class FileRead(NamedTuple):
-    """What corosync takes from its file."""
-
-    listed: tuple[NodeId, ...]
-    version: int
-    two_node: bool
-    expected: int
 
 
 @dataclass(slots=True)
@@ -73,23 +67,24 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Ring:
-    """One ring and its order. `done` says how far each node has delivered, `limit` how far it can since the ring broke."""
+    """One ring and its order. `done` says how far each node has delivered, `limit` how far it can since the ring broke; `votes`
+    are the votequorums of its nodes."""
 
     id: RingId
     nodes: tuple[NodeId, ...]
     log: list[Item] = field(default_factory=list)
     done: dict[NodeId, int] = field(default_factory=dict)
     limit: dict[NodeId, int] | None = None
+    votes: dict[NodeId, Counting] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Corosync:
-    """One node's corosync. `joined`: its client's own join was delivered; `life` counts its clients. `file` is what it runs
-    with, `expected` the votes its quorum is reckoned from, `alone` that it was with no other since it started."""
+    """One node's corosync. `joined`: its client's own join was delivered; `life` counts its clients. `votes` is its
+    votequorum, with the file that it runs with; `alone`: it was with no other since it started."""
 
     ring: Ring
-    file: FileRead
-    expected: int
+    votes: Counting
     group: set[NodeId] = field(default_factory=set)
     outbox: deque[Item] = field(default_factory=deque)
     joined: bool = False
@@ -101,8 +96,11 @@ class Corosync:
     news: int = 0
     alone: bool = True
     frozen: bool = False
-    seen_all: bool = False
     told: VotesCounted | None = None
+
+    @property
+    def file(self) -> FileRead:
+        return self.votes.file
 
 
 class Totem:
@@ -118,14 +116,17 @@ class Totem:
         self.sequence: dict[NodeId, int] = {}
         self.clean: set[NodeId] = set()
         self.quorum_first = False
+        self.arbiter = Arbiter(self, heap, chance, self._recounted)
+        self.crossing = False
+        """Announcements of expected votes cross at the next reload of files that differ."""
 
     # What happens to nodes and network
 
     def start(self, node: NodeId, file: FileRead) -> None:
         """corosync starts: alone at first."""
         seq = self.sequence[node] = self.sequence.get(node, 0) + 4
-        ring = Ring(RingId(seq, node), (node,), done={node: 0})
-        self.nodes[node] = Corosync(ring, file, file.expected, seen_all=not file.two_node)
+        votes = Counting.begin(node, file)
+        self.nodes[node] = Corosync(Ring(RingId(seq, node), (node,), done={node: 0}, votes={node: votes}), votes)
         self.clean.discard(node)
         self.reconsider()
 
@@ -243,11 +244,18 @@ class Totem:
         for old, side in zip(list(former.values()), sides, strict=True):
             self._recover(old, side)
         everybody = sorted({node for side in sides for node in self.nodes[side[0]].group & set(side)})
+        gone = {node for old in former.values() for node in old.nodes} - component
+        ring.votes = {node: self.nodes[node].votes for node in nodes}
+        for each in ring.votes.values():
+            each.casts = False
+        self.arbiter.formed(ring, list(former.values()))
+        votequorum.joined(ring.votes, bool(gone) and gone <= self.clean)
         for side in sides:
             for node in side:
                 self._enter(node, ring, set(side), everybody)
         for node in nodes:
             self._flush(node)
+        self.heap.after(votequorum.WINDOW_MS, partial(self._stand_alone, ring))
 
     def _recover(self, ring: Ring, side: list[NodeId]) -> None:
         """Who comes from one ring together has delivered the same of it: the part all of them can have, and their own."""
@@ -261,7 +269,7 @@ class Totem:
     def _enter(self, node: NodeId, ring: Ring, side: set[NodeId], everybody: list[NodeId]) -> None:
         corosync = self.nodes[node]
         corosync.batch = None
-        corosync.ring, corosync.seen_all = ring, corosync.seen_all or set(corosync.file.listed) <= set(ring.nodes)
+        corosync.ring = ring
         corosync.alone = corosync.alone and len(ring.nodes) == 1
         self.sequence[node] = ring.id.seq
         events: list[Event] = []
@@ -395,13 +403,30 @@ class Totem:
     # Quorum
 
     def quorate(self, node: NodeId) -> bool:
-        corosync = self.nodes[node]
-        return corosync.seen_all and len(corosync.ring.nodes) >= self._votes(node).quorum
+        return votequorum.quorate(self.nodes[node].ring.votes, node)
 
-    def _votes(self, node: NodeId) -> VotesCounted:
-        corosync = self.nodes[node]
-        expected, two = corosync.expected, corosync.file.two_node
-        return VotesCounted(1 if two else expected // 2 + 1, tuple((n, 1) for n in corosync.file.listed), expected, 0, two)
+    def _recounted(self, node: NodeId) -> None:
+        if node in self.nodes:
+            self._tell_quorum(node, 0)
+
+    def _stand_alone(self, ring: Ring) -> None:
+        """last_man_standing_window after a ring has formed."""
+        if self.lives(ring) and votequorum.stands_alone(ring.votes):
+            for node in ring.votes:
+                self._recounted(node)
+
+    def lives(self, ring: Ring) -> bool:
+        """It has not broken, and all its nodes are in it."""
+        return ring.limit is None and all(self._in(node, ring) for node in ring.nodes)
+
+    def expect(self, node: NodeId, votes: int) -> bool:
+        """votequorum is told how many votes to expect, at this node and for its ring; False where it refuses."""
+        ring = self.nodes[node].ring if node in self.nodes else None
+        if ring is None or not self.lives(ring) or not votequorum.told(ring.votes, votes):
+            return False
+        for other in ring.votes:
+            self._tell_quorum(other, 1)
+        return True
 
     def _tell_quorum(self, node: NodeId, lag: int) -> None:
         corosync, life = self.nodes[node], self.nodes[node].life
@@ -410,7 +435,7 @@ class Totem:
             if self.nodes.get(node) is not corosync or corosync.life != life:
                 return
             if votes:
-                counted = self._votes(node)
+                counted = votequorum.counted(corosync.ring.votes, node)
                 if counted != corosync.told:
                     corosync.told = counted
                     self.tell(node, [counted])
@@ -424,15 +449,14 @@ class Totem:
         self.heap.after(lag + self.chance.vary(3, 1, 20), lambda: tell(True))
 
     def reload(self, node: NodeId, read: Callable[[NodeId], FileRead]) -> None:
-        """Every node of the ring reads its own file again; whoever is to expect other votes than before says so to all, and
-        the last word counts."""
-        reading = {other: self.nodes[other] for other in self.nodes[node].ring.nodes if other in self.nodes}
-        said: list[int] = []
-        for other, corosync in reading.items():
-            corosync.file = read(other)
-            if corosync.file.expected != corosync.expected:
-                said.append(corosync.file.expected)
-        for other, corosync in reading.items():
-            corosync.expected = said[-1] if said else corosync.expected
+        """Every node of the ring reads its own file again; where they differ, announcements may cross."""
+        ring = self.nodes[node].ring
+        votes = {other: each for other, each in ring.votes.items() if self._in(other, ring)}
+        files = {other: read(other) for other in votes}
+        differ = votequorum.disagree(votes, files)
+        crossing = differ and (self.crossing or self.chance.happens(CROSSING))
+        self.crossing = self.crossing and not crossing
+        votequorum.reread(votes, files, crossing)
+        for other in votes:
             self._tell_quorum(other, 1)
-            self.tell(other, [Running(corosync.file.version)])
+            self.tell(other, [Running(files[other].version)])

@@ -304,13 +304,17 @@ class VmChecker:
         chapter = replace(earlier, index=0)
         return any(each.index >= earlier.index for each in self.line_of(later) if replace(each, index=0) == chapter)
 
-    def _disks(self, version: Version) -> int:
-        """On how many disks a version is, or one made from it."""
-        return sum(self.contains(machine.memory.version, version) for machine in self.world.machines.values())
+    def _disks(self, version: Version) -> list[NodeId]:
+        """On which disks a version is, or one made from it."""
+        return [node for node, machine in self.world.machines.items() if self.contains(machine.memory.version, version)]
+
+    def _kept(self, version: Version) -> bool:
+        """It is on the disks of nodes with more than half of all nodes' votes."""
+        return accounts.kept(self.world, self._disks(version))
 
     def _on_disks(self, s: State, name: VmName) -> bool:
         """The row of this VM, as a node knows it, is on the disks of a majority of all nodes."""
-        return s.keeping.open and self._disks(_version_of(s, name)) >= accounts.majority(self.world)
+        return s.keeping.open and self._kept(_version_of(s, name))
 
     def _stable_for_good(self, node: NodeId, s: State) -> None:
         """What is stable is on the disks of a majority, and whatever is stable later was made from it."""
@@ -323,8 +327,8 @@ class VmChecker:
             return
         version = replace(s.keeping.version, index=upto)
         if self.contains(version, self.top):
-            if self._disks(version) < accounts.majority(self.world):
-                self.found(f"node {node} takes version {version} to be stable: it is on {self._disks(version)} disks")
+            if not self._kept(version):
+                self.found(f"node {node} takes version {version} to be stable: it is on the disks of {self._disks(version)}")
             self.top = version
         elif not self.contains(self.top, version):
             self.found(f"version {self.top} was stable and is lost: now {version} is, on node {node}")

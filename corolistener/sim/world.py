@@ -40,11 +40,13 @@ from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.engine.pump import Pump
 from corolistener.ids import Instant, NodeId
 from corolistener.sim import checkers
-from corolistener.sim.conffile import Disk, expected_of
+from corolistener.sim.conffile import Disk
+from corolistener.sim.conffile import read as file_read
 from corolistener.sim.heap import Chance, Heap
 from corolistener.sim.machines import CONFIG_MS, LATENCY_MS, Machine, Port, do
-from corolistener.sim.totem import FileRead, Totem
+from corolistener.sim.totem import Totem
 from corolistener.sim.vms import Estate, VmOptions
+from corolistener.sim.votequorum import FileRead, QuorumOptions
 from corolistener.wire import ring as wire
 
 FAMILIES: tuple[Family, ...] = ("address", "lock", "service", "config", "store", "corosync")
@@ -85,6 +87,7 @@ class Options:
     on_takeover: OnTakeover = OnTakeover.SWAP
     database: bool = False
     two_node: bool = False
+    quorum: QuorumOptions = field(default_factory=QuorumOptions)
     vms: VmOptions | None = None
 
 
@@ -372,14 +375,13 @@ class World:
         there = [n for n, daemon in self.daemons.items() if daemon.responsive and self.totem.hears(machine.id, n)]
         for other in sorted(there):
             cluster, text = self.machines[other].disk.load()
-            if cluster.id.version > machine.disk.load()[0].id.version and not machine.disk.full:
+            listed = cluster.node(machine.id) is not None  # else it is refused, as by the real one
+            if listed and cluster.id.version > machine.disk.load()[0].id.version and not machine.disk.full:
                 machine.disk.install(cluster.id, text, machine.id)
 
     def read(self, node: NodeId) -> FileRead:
         """What corosync takes from a node's file."""
-        cluster, text = self.machines[node].disk.load()
-        listed = tuple(entry.id for entry in cluster.nodes)
-        return FileRead(listed, cluster.id.version, self.options.two_node, expected_of(text) or len(listed))
+        return file_read(self.machines[node].disk.text)
 
     def reload(self, node: NodeId) -> None:
         if node in self.totem.nodes:

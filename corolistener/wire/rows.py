@@ -64,6 +64,8 @@ def absent(rows: Rows) -> Iterator[tuple[str, str]]:
     """(kind, key) of the rows that a change takes out, before it puts others in."""
     for name in rows.forgotten:
         yield "placed", name
+    for node in rows.dismissed:
+        yield from ((kind, str(node)) for kind in ("known", "proven", "excused"))
     for node in rows.voided:
         yield "proven", str(node)
     for node in rows.recalled:

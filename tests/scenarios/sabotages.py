@@ -7,7 +7,7 @@ Where a rule has a second one behind it, both are broken: alone it could do no h
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
 from .sabotages_pauses import PAUSES
+from .sabotages_votes import VOTES
 
 HERE = Path(__file__).parent
 TABLE = HERE.parents[1] / "docs" / "sabotage.md"
@@ -118,7 +119,7 @@ def _lowest_opens(s: State, now: Instant) -> None:
 
 
 _free, _take, _carry_out = moves.free, Ledger.take, Hypervisor.carry_out
-_proof, _majority, _confirm = fencing.proof, keeping.majority, Lease.confirm
+_proof, _enough, _confirm = fencing.proof, keeping.enough, Lease.confirm
 
 
 def _created_running(hypervisor: Hypervisor, action: Any) -> Outcome:
@@ -136,8 +137,8 @@ def _both_sides(node: NodeId, known: Known, seen: Fencing, accepted: Any, exclus
     return _proof(node, known, seen, accepted, True, timing, now)
 
 
-def _half_is_enough(s: State) -> int:
-    return 1 if s.quorum.expected == 2 else _majority(s)
+def _half_is_enough(s: State, nodes: Collection[NodeId]) -> bool:
+    return bool(nodes) if s.quorum.expected == 2 else _enough(s, nodes)
 
 
 def _goes_on_trying(copy: Copy, *rest: Any) -> Aim:
@@ -203,7 +204,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     ],
     "placement and generation are ignored on return": [(care, "aim", _whatever_is_there)],
     "obligations are the former master's own": [(recovery, "owed", _private_obligations)],
-    "a majority is one node": [(keeping, "majority", lambda s: 1)],
+    "a majority is one node": [(keeping, "enough", lambda s, nodes: bool(nodes))],
     "the lowest member opens the ledger": [(keeping, "_open", _lowest_opens)],
     "fencing and relocation go on in a panic": [(recovery, "decide", _told_at_once)],
     "the watchdog is fed by a timer": [(watchdog, "feed", _fed_by_a_timer)],
@@ -237,9 +238,10 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "other settings are not told": [(Core, "_configured", _unsaid)],
     "deadlines are accepted where quorum excludes nobody": [
         (recovery, "proof", _both_sides),
-        (keeping, "majority", _half_is_enough),
+        (keeping, "enough", _half_is_enough),
     ],
     **PAUSES,
+    **VOTES,
 }
 
 

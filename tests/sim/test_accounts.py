@@ -37,7 +37,9 @@ def taker(estate: Estate, row: Placed, *others: Placed, ledger: Ledger | None = 
 
 
 def test_a_majority_is_more_than_half_of_all_machines() -> None:
-    assert accounts.majority(world_of()) == 2
+    world = world_of()
+    assert accounts.kept(world, world.machines)
+    assert not accounts.kept(world, [min(world.machines)])
 
 
 @pytest.mark.parametrize(

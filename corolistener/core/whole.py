@@ -1,0 +1,56 @@
+"""All votes that there are: what a quorum must be a majority of, whatever votequorum counts at the moment.
+
+votequorum's own numbers exclude nobody. Two parts of a cluster can be quorate at once: with an expected_votes that is
+smaller than the sum of all votes, after last_man_standing's window, after `corosync-quorumtool -e`, or when one side has read
+a smaller file. Rule: safety.md, "Rules that attacks on the running system added", 3.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from corolistener.core.config import NodeEntry
+from corolistener.ids import NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One list of nodes with their votes, and the votes that a quorum device could cast."""
+
+    votes: tuple[tuple[NodeId, int], ...]
+    device: int = 0
+
+    @property
+    def nodes(self) -> frozenset[NodeId]:
+        return frozenset(node for node, _ in self.votes)
+
+    def most(self, nodes: Collection[NodeId], device: int) -> bool:
+        """These nodes, with as many votes of the device, have more than half of all votes."""
+        more = min(device, self.device)
+        return 2 * (self.of(nodes) + more) > self.all + self.device
+
+    def kept(self, nodes: Collection[NodeId]) -> bool:
+        """These nodes have more than half of the nodes' votes: a device has no disk."""
+        return 2 * self.of(nodes) > self.all
+
+    def of(self, nodes: Collection[NodeId]) -> int:
+        return sum(votes for node, votes in self.votes if node in nodes)
+
+    @property
+    def all(self) -> int:
+        """The votes of all nodes."""
+        return sum(votes for _, votes in self.votes)
+
+
+def wholes(lists: Iterable[tuple[NodeEntry, ...]], known: dict[NodeId, int], device: int) -> tuple[Whole, ...]:
+    """Every list that may be in force, each with the nodes that the ledger knows and it does not name (`known`: their votes).
+
+    While a change of the list is under way both count, the one in force and the one on this node's disk: a majority of each
+    has a node in common with every majority of the other.
+    """
+    found: list[Whole] = []
+    for entries in lists:
+        votes = known | {entry.id: entry.votes for entry in entries}
+        whole = Whole(tuple(sorted(votes.items())), device)
+        if whole not in found:
+            found.append(whole)
+    return tuple(found)
