@@ -62,6 +62,7 @@ CORE = {
     "vm-stray": "A VM runs here that the ledger has elsewhere.",
     "vm-failed": "What was to be done to a VM has failed, for this reason.",
     "vm-crashed": "A VM has ended by itself.",
+    "vm-forgotten": "A VM is let go of: the ledger knows it no more, and says where it runs.",
     "vm-given-up": "A VM could not be started here again and again.",
     "vm-moves": "A VM begins to move to another node.",
     "vm-moved": "A VM has moved to another node.",

@@ -53,7 +53,7 @@ class Definitions:
         """The text of a definition. Raises EffectError where it is not here, or is not what it was."""
         path = self._path(name, definition)
         try:
-            text, _ = files.read(path, TEXT_MOST)
+            text, _ = files.read(path, TEXT_MOST, follow=False)
         except OSError as error:
             raise EffectError("definition", files.words(error, path)) from None
         if checksum(text) != definition:

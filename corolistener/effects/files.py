@@ -24,9 +24,10 @@ def owner_of(look: os.stat_result, keep_time: bool = False) -> Owner:
     return Owner(stat.S_IMODE(look.st_mode), look.st_uid, look.st_gid, look.st_mtime_ns if keep_time else None)
 
 
-def read(path: Path, most: int) -> tuple[bytes, os.stat_result]:
-    """A regular file of at most `most` bytes. O_NONBLOCK, so that a pipe in its place stops nobody. Raises OSError."""
-    with naming(path), opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+def read(path: Path, most: int, follow: bool = True) -> tuple[bytes, os.stat_result]:
+    """A regular file of at most `most` bytes; unless `follow` no symbolic link. O_NONBLOCK, so that a pipe in its place stops
+    nobody. Raises OSError."""
+    with naming(path), opened(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)) as descriptor:
         look = os.fstat(descriptor)
         if not stat.S_ISREG(look.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")

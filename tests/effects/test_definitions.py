@@ -92,3 +92,14 @@ def test_a_full_disk_is_a_failed_effect_and_leaves_nothing(tmp_path: Path) -> No
         assert not list(disk.rglob("*.new"))
 
     in_mounts_of_its_own(full)
+
+
+def test_a_link_in_place_of_a_definition_is_not_followed(tmp_path: Path) -> None:
+    """What it names may be of another directory, or a secret of the machine; its checksum fits nevertheless."""
+    text = b"<domain/>"
+    path = tmp_path / "vm-web" / f"{checksum(text)}.xml"
+    path.parent.mkdir()
+    (tmp_path / "elsewhere").write_bytes(text)
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EffectError, match="symbolic links"):
+        Definitions(tmp_path).text(VmName("web"), checksum(text))
