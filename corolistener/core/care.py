@@ -8,7 +8,7 @@ and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "P
 from collections.abc import Mapping
 from dataclasses import replace
 
-from corolistener.core import strangers
+from corolistener.core import images, strangers, unknown
 from corolistener.core.actions import (
     MarkVm,
     MigrateVm,
@@ -84,7 +84,7 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
         case HypervisorLost():
             s.copies.lost()
     strangers.judge(s, sure=False)
-    if not s.leased and s.copies.any:
+    if not s.leased and unknown.responsible(s):
         s.dirty = True  # a former process of this boot had them
 
 
@@ -110,8 +110,17 @@ def tend(s: State, now: Instant) -> None:
     if not may_run:
         copies.held = True
     elif ready:
-        copies.held = False
-    here = (s.group.line, s.group.settled, s.mode, stopping(s, now), len(s.shelf.have), abandoned(s, now))
+        copies.held, s.taken_in = False, True
+    here = (
+        s.group.line,
+        s.group.settled,
+        s.mode,
+        stopping(s, now),
+        len(s.shelf.have),
+        abandoned(s, now),
+        s.taken_in,
+        unknown.over(s, now),
+    )
     rows = (s.keeping.concerned, min(upto, copies.upto), s.keeping.ledger.panic is None, ready)
     others = (s.news, upto, s.keeping.version) if copies.waiting else ()
     stamp = (may_run, copies.held, copies.turn, here, rows, others)
@@ -148,11 +157,13 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
         if sure and row is not None:
             troubled(s, copy, row)
         wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
+        if wish is Aim.SUSPEND and unknown.spared(s, name, now):
+            continue
         if ledger.panic is not None and wish is not Aim.SUSPEND and not worthless:
             continue
         if ending and wish not in (Aim.SUSPEND, Aim.DESTROY):
             wish = Aim.END
-        if worthless and copy.quiet:
+        if (worthless or images.locks(s, name, copy)) and copy.quiet:
             wish = Aim.DESTROY
         if name in mine and (copy.state is not VmState.RUNNING or row is None or row.to != NOBODY):
             copies.waiting.add(name)
@@ -172,10 +183,15 @@ def _abandoned_at(s: State) -> Instant | None:
     """They count a lease more, from a change that was not before the last heartbeat by which this node was confirmed."""
     if s.copies.since is None or not s.leased or not s.quorum.exclusive:
         return None
+    least = least_ms(s)
+    return Instant(s.copies.since + least) if least is not None else None
+
+
+def least_ms(s: State) -> int | None:
+    """How long after the end of its lease the passing of time may prove something about this node; None for never."""
     since = replace(announced(s), lease_ms=0)
     waits = [deadline_ms(kind, since, s.config.timing) for kind in s.config.care.proofs]
-    least = min((each for each in waits if each is not None), default=None)
-    return Instant(s.copies.since + least) if least is not None else None
+    return min((each for each in waits if each is not None), default=None)
 
 
 def _due(copies: Copies) -> list[Instant]:
@@ -267,7 +283,8 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
             s.out.do(SuspendVm(ticket, name, reason, copy.vm.uuid))
         case Deed.DESTROY:
             moved = row is not None and s.me not in row.holders
-            reason = Reason.WORTHLESS if abandoned(s, now) else Reason.MOVED if moved else Reason.OUTDATED
+            leaves = Reason.LEAVING if images.locks(s, name, copy) else Reason.OUTDATED
+            reason = Reason.WORTHLESS if abandoned(s, now) else Reason.MOVED if moved else leaves
             s.out.do(StopVm(ticket, name, reason, copy.vm.uuid))
         case Deed.MARK:
             s.out.do(MarkVm(ticket, name, generation, copy.vm.uuid))
@@ -313,20 +330,21 @@ def finished(s: State, ticket: Ticket, outcome: Outcome, now: Instant) -> bool:
 # -- what the others are told
 
 
-def say(s: State) -> None:
+def say(s: State, now: Instant) -> None:
     """The inventory, whenever it is another one."""
     if not s.config.care.hypervisor or not s.group.settled or s.me not in s.group.peers:
         return
     copies, at = s.copies, s.keeping.version if s.keeping.open else Version()
-    now = (copies.turn, copies.begun, copies.known, at)
-    if now == copies.compared:
+    compared = (copies.turn, copies.begun, copies.known, at)
+    if compared == copies.compared:
         return
     said, told = replace(inventory(copies, s.keeping.ledger.placements), at=at), copies.told
     if said != told or _overtaken(s, told):
         copies.told, copies.turn = said, copies.turn + 1
         s.out.do(Multicast(said))
+        unknown.told(s, now)
     else:
-        copies.compared = now
+        copies.compared = compared
 
 
 def _overtaken(s: State, told: Inventory) -> bool:
@@ -350,7 +368,7 @@ def stopping(s: State, now: Instant) -> bool:
 
 def deadline(s: State) -> list[Instant]:
     """When to look again."""
-    at = _due(s.copies)
+    at = _due(s.copies) + unknown.deadline(s)
     if s.copies.any and (over := _abandoned_at(s)) is not None:
         at.append(over)
     if s.emptying is not None:

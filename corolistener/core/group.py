@@ -78,13 +78,15 @@ def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None 
     """One line from everybody's Hello, and from what came into force while they were said. Pure: same input, same line.
 
     The newest place on the quorate line wins: who was left behind and had duties is disallowed until a verdict, unless
-    that leaves nobody. A node whose daemon was merely restarted (`pending` for the others) was not left behind.
+    that leaves nobody. A node whose daemon was merely restarted (`pending` for the others) was not left behind, and neither
+    was one that has been of their line all the time (`_staying`).
     """
     key = {node: (hello.epoch, not hello.lapsed) for node, hello in hellos.items()}
     newest = max(key.values())
     current = sorted(node for node in hellos if key[node] == newest)
     pending = frozenset(n for node in current for n in hellos[node].pending)
-    behind = frozenset(node for node in hellos if key[node] != newest and node not in pending)
+    excused = pending | _staying(hellos, current)
+    behind = frozenset(node for node in hellos if key[node] != newest and node not in excused)
     first = hellos[min(current, key=lambda node: (-hellos[node].agreed.version, node))]
     force = committed if committed is not None and committed.config.version > first.agreed.version else None
     shut_out = {
@@ -107,6 +109,16 @@ def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None 
         remembering=frozenset(n for n, hello in hellos.items() if hello.epoch != Epoch() or hello.holding),
         left_behind=behind,
     )
+
+
+def _staying(hellos: dict[NodeId, Hello], current: list[NodeId]) -> frozenset[NodeId]:
+    """Nodes that every node of the newest line had in its line while it spoke, and that have not lost their lease since.
+
+    The line cannot have gone on without such a node, whatever `epoch` its Hello has. A daemon that was just restarted has none
+    before it knows the votes, and the line may step while a Hello is on its way: neither means that the node was left behind.
+    """
+    views = [hellos[node].view for node in current]
+    return frozenset(n for n, hello in hellos.items() if not hello.lapsed and all(n in view for view in (hello.view, *views)))
 
 
 @dataclass(slots=True)

@@ -108,7 +108,7 @@ def _fed_lawfully(s: State, actions: list[Action], now: Instant) -> str | None:
     for action in actions:
         if isinstance(action, FeedWatchdog):
             leased = action.until is not None and care.licensed(s, now) and not s.copies.held
-            if not leased and not watchdog.suspended(s):
+            if not leased and not watchdog.suspended(s) and not watchdog.spared(s, now):
                 return "fed without a lease, and not everything is confirmed suspended"
     return None
 

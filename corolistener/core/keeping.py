@@ -26,6 +26,7 @@ def recalled(s: State, event: Recalled) -> None:
     s.keeping.ledger.take(event.rows)
     s.keeping.unshelved.update(s.keeping.ledger.placements)
     s.keeping.version = s.keeping.stored = event.version
+    s.blank = event.version == Version()
 
 
 def majority(s: State) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from corolistener.core import care, changes, keeping, orders, recovery
+from corolistener.core import care, changes, keeping, orders, recovery, unknown
 from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
 from corolistener.core.group import Formed
@@ -157,7 +157,7 @@ def sending_lost(s: State) -> None:
 
 def lapse(s: State, reason: Reason) -> None:
     """The right to act is gone; it does not come back before the line has been formed anew."""
-    s.dirty = s.dirty or s.acting or not s.duties.nothing_held or s.copies.any
+    s.dirty = s.dirty or s.acting or not s.duties.nothing_held or unknown.responsible(s)
     s.copies.held = s.copies.held or s.leased
     s.fencing.blind()
     if s.lease.ends is None and s.epoch == Epoch():
@@ -213,6 +213,7 @@ def hello_of(s: State) -> Hello:
         watchdog_ms=known.watchdog_ms,
         capacity=s.config.care.capacity,
         inventory=s.copies.told,
+        view=tuple(sorted(s.group.peers)),
     )
 
 
@@ -303,7 +304,7 @@ def keep_up(s: State, now: Instant) -> None:
         return
     if s.quorate and s.group.settled and s.me in s.group.peers:
         _belong(s, now)
-    _hello(s)
+    _hello(s, now)
     beat(s, now)
     told = s.storing.tell() if s.me in s.group.peers else None
     if told is not None:
@@ -337,7 +338,7 @@ def _doubt(s: State, now: Instant) -> None:
                 s.claims[entry.id] = now
 
 
-def _hello(s: State) -> None:
+def _hello(s: State, now: Instant) -> None:
     """Once a round, and whenever this node is not of the line or has something to say that all must take in at once."""
     group = s.group
     due = s.me not in group.said if group.open else s.me not in group.peers or s.restate
@@ -345,6 +346,7 @@ def _hello(s: State) -> None:
         group.sent = (group.ring, group.here)
         s.storing.told = Stored(s.storing.file, s.storing.running)
         s.out.do(Multicast(hello_of(s)))
+        unknown.told(s, now)
 
 
 def beat(s: State, now: Instant) -> None:

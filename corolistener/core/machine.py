@@ -5,6 +5,7 @@ who is master, whether that is this node, and what differs between what should b
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import assert_never
 
 from corolistener.core import (
@@ -28,9 +29,9 @@ from corolistener.core.actions import (
     Reason,
     ReleaseLock,
     StopService,
-    SuspendVm,
     Until,
 )
+from corolistener.core.broken import Broken, Held
 from corolistener.core.clearance import objection
 from corolistener.core.config import Config
 from corolistener.core.delivery import deliver
@@ -93,13 +94,16 @@ class Core:
             database=config.database,
             lease_ms=config.timing.lease_ms,
         )
+        self.broken: Broken | None = None
         self.turns = 0
         """Counts steps that were more than the pulse: others change nothing but leases, and when each member was last heard."""
 
     def step(self, event: Event, now: Instant) -> list[Action]:
         """Take one event in, at the node's own time `now` in ms, and say what is to be done. Raises nothing of its own."""
         s = self.state
-        if s.mode in (Mode.LEFT, Mode.BROKEN):
+        if self.broken is not None:
+            return self.broken.step(event, now)
+        if s.mode is Mode.LEFT:
             return []
         if s.adopt_until is None:
             s.adopt_until = Instant(now + s.config.timing.restart_ms)
@@ -148,7 +152,7 @@ class Core:
         keeping.keep(s, now)
         care.tend(s, now)
         watchdog.feed(s, now)
-        care.say(s)
+        care.say(s, now)
         recovery.decide(s, now)
         unreconciled.end(s, now)
         s.silent = all(map(passes.ends_there, s.out.actions[before:]))
@@ -282,28 +286,43 @@ class Core:
                 s.agreed, s.nodes = config.cluster.id, config.cluster.nodes
 
     def surrender(self) -> list[Action]:
-        """An invariant was violated: let go of everything, and decide nothing more (safety.md, "Panic")."""
+        """An invariant was violated: let go of everything, and decide nothing more (safety.md, "Panic").
+
+        What is left is to keep the VMs suspended (core/broken). They are all suspended once, whatever is known of them.
+        """
         s = self.state
-        s.mode, s.acting, s.deadline = Mode.BROKEN, False, None
+        least, disarmed = care.least_ms(s), s.mode is Mode.LEFT or s.disarming
+        s.mode, s.acting, s.lease.ends = Mode.BROKEN, False, None
         s.out.take()
         if s.config.cloud is not None:
             s.out.do(DropAddress(s.out.ticket(), s.config.cloud, Reason.BROKEN))
         for lock in Lock:
             s.out.do(ReleaseLock(s.out.ticket(), lock, Reason.BROKEN))
         s.out.do(StopService(s.out.ticket(), Reason.BROKEN))
-        for name, copy in sorted(s.copies.vms.items()):
-            if not copy.foreign:
-                s.out.do(SuspendVm(s.out.ticket(), name, Reason.BROKEN, copy.vm.uuid))
-        return s.out.take()
+        timing = s.config.timing
+        self.broken = Broken(
+            out=s.out,
+            quorum=replace(s.quorum),
+            hypervisor=s.config.care.hypervisor,
+            known=s.copies.known,
+            watchdog_ms=0 if disarmed else s.watchdog_ms,
+            heartbeat_ms=timing.heartbeat_ms,
+            retry_ms=timing.retry_first_ms,
+            worthless_ms=s.lease_ms + least if least is not None and s.leased else None,
+            placed={name: row.vm.uuid for name, row in s.keeping.ledger.placements.items()},
+            held={name: Held(copy.vm.uuid) for name, copy in s.copies.vms.items() if not copy.foreign},
+            feeding=s.feeding,
+        )
+        return self.broken.proceed(s.last_step)
 
     def next_deadline(self) -> Instant | None:
         """When to call `step(TimePassed())` at the latest; None for never. It may be too early, never too late."""
-        return self.state.deadline
+        return self.state.deadline if self.broken is None else self.broken.deadline
 
     def _deadline(self) -> Instant | None:
         """The pulse goes on, and what a pass is to look at falls due."""
         s = self.state
-        if s.mode in (Mode.LEFT, Mode.BROKEN):
+        if s.mode is Mode.LEFT:
             return None
         beat_at = s.lease.next_at if s.lease.in_flight is None and s.group.joined else None
         feed_at = s.feed_at if s.watchdog_ms and s.feeding is None else None

@@ -1,6 +1,6 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import changes, keeping, orders, recovery, unreconciled, watchdog
+from corolistener.core import changes, images, keeping, orders, recovery, unreconciled, watchdog
 from corolistener.core.actions import Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
@@ -195,7 +195,8 @@ def say(s: State, now: Instant) -> None:
     """What others wait to hear: that I have let go, that a returned node is admitted, that I leave."""
     held = not s.duties.nothing_held
     if s.mode is Mode.LEAVING:
-        if s.farewell_at is not None or (not held and watchdog.suspended(s) and watchdog.disarm(s)):
+        still = not held and (watchdog.suspended(s) or watchdog.spared(s, now)) and not images.leaves_locks(s)
+        if s.farewell_at is not None or (still and watchdog.disarm(s)):
             _leave(s, now)
         return
     if not s.group.settled:

@@ -32,7 +32,7 @@ class Hello:
     had duties when it left; `holding` that it still may have address or service. `file` is its corosync.conf, `running` the
     version its corosync works with (0: not known), `agreed` the file in force with the table `nodes`; `database` says that
     one is configured. `claims` are the nodes that may be serving, `pending` the ones whose daemon is being restarted,
-    `master` the one it follows.
+    `master` the one it follows. `view` are the nodes of the line that the sender is of while it speaks.
 
     For VMs: `ledger` is the newest version it has; `lease_ms` (0: it announces nothing), `grace_ms` and `watchdog_ms` (0: none
     is armed) say when it has suspended everything or is reset, once it is lost; `capacity` None: it is not to be given VMs.
@@ -62,6 +62,7 @@ class Hello:
     watchdog_ms: int = 0
     capacity: Capacity | None = None
     inventory: Inventory = NO_INVENTORY
+    view: tuple[NodeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

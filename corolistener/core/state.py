@@ -84,6 +84,14 @@ class State:
     """How long a lease lasts now: what the settings say, but never longer than what the others count with."""
     leased: bool = False
     """This process has had a lease."""
+    blank: bool = False
+    """The disk had no ledger when this process began."""
+    taken_in: bool = False
+    """This process was admitted to a line with a stable ledger."""
+    told_of_at: Instant | None = None
+    """When a quorum was first told of the VMs that are here."""
+    told_first: tuple[Instant, frozenset[NodeId]] | None = None
+    """When somebody was first told of them before the votes were known, and who."""
     watchdog_ms: int = 0
     feed_at: Instant = Instant(0)
     feeding: Ticket | None = None

@@ -1,5 +1,6 @@
 """When this node's watchdog is fed, when it starves, and when it may be stopped. Rules: safety.md, "Lease, grace, watchdog"."""
 
+from corolistener.core import unknown
 from corolistener.core.actions import DisarmWatchdog, FeedWatchdog, Until
 from corolistener.core.care import known, licensed
 from corolistener.core.keeping import stable
@@ -15,7 +16,7 @@ def feed(s: State, now: Instant) -> None:
         return
     s.feed_at = Instant(now + s.config.timing.heartbeat_ms)
     until = Until(s.group.ring, s.lease.ends) if licensed(s, now) and not s.copies.held and s.lease.ends is not None else None
-    if until is None and not suspended(s):
+    if until is None and not suspended(s) and not spared(s, now):
         s.starving = s.starving if s.starving is not None else now
         if now >= s.starving + s.config.timing.grace_ms:
             s.tell("starving", NoteCode.STARVING, timeout_ms=s.watchdog_ms)
@@ -31,6 +32,12 @@ def suspended(s: State) -> bool:
     return s.copies.quiet or not s.config.care.hypervisor
 
 
+def spared(s: State, now: Instant) -> bool:
+    """What executes here is known to no ledger, and all else is suspended."""
+    copies = s.copies
+    return copies.known and all(copy.quiet or unknown.spared(s, name, now) for name, copy in copies.vms.items())
+
+
 def disarm(s: State) -> bool:
     """Before a farewell: the watchdog is stopped, after the ledger says so. True when there is nothing left to do.
 
@@ -39,6 +46,10 @@ def disarm(s: State) -> bool:
     outdated, and who leaves does that no more.
     """
     if not s.watchdog_ms or s.disarming or (s.keeping.open and incoming(s, s.me)):
+        return True
+    if unknown.heard_at(s) is None and s.blank and s.copies.any and not s.leased:
+        s.disarming = True  # no ledger can name what goes on here, so nobody counts with this watchdog
+        s.out.do(DisarmWatchdog(s.out.ticket()))
         return True
     if not s.unarming:
         s.unarming = s.restate = True

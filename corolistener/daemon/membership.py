@@ -32,6 +32,7 @@ from corolistener.wire import ring as wire
 
 GROUP = "corolistener"
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.1, 5.0
+ASK_S = 1.0
 AGAIN_S = 0.01
 RELOAD_S, RELOAD_AGAIN_S = 20.0, 2.0
 MOST_UNSENT = 256
@@ -199,7 +200,9 @@ class Membership:
                 continue
             pause, told = BACKOFF_FIRST_S, ""
             await self._live(handles)
-        await asyncio.Event().wait()
+        while True:
+            self._post([e.GroupChanged(await asyncio.to_thread(_others), ())])
+            await asyncio.sleep(ASK_S)
 
     def _failing(self) -> Callable[[Exception], None]:
         """For the next connection's sender to call, from its thread: without one the connection is useless."""
@@ -348,7 +351,8 @@ class Membership:
             self._post([counted])
 
     def retire(self) -> None:
-        """Leave the group for good: this node decides nothing any more, and the others are to know."""
+        """Leave the group for good: this node decides nothing any more, and the others must know. From then on the core is told
+        who is in the group, because that says whether the others go on."""
         self._retired = True
         if not self._gone.is_set():
             self._unwatch()
@@ -365,6 +369,15 @@ class Membership:
         except (CorolistenerError, CsError) as error:
             raise EffectError("KillNode", str(error)) from error
         return Outcome(Result.DONE)
+
+
+def _others() -> tuple[NodeId, ...]:
+    """Who is in the group, for one who is not; nobody where corosync does not answer."""
+    try:
+        with cpg.Cpg() as handle:
+            return _sorted(process.node for process in handle.membership(GROUP))
+    except CsError:
+        return ()
 
 
 def _kill(node: NodeId) -> None:

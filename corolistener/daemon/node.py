@@ -206,7 +206,7 @@ class Node:
     def _report(self, violation: InvariantViolation) -> None:
         path = self.save_journal("broken")
         self.log.say(logging.CRITICAL, "broken", name=violation.name, evidence=violation.evidence, journal=path)
-        self.notifier.status(f"broken: {violation}; nothing is decided on this node any more")
+        self.notifier.status(f"broken: {violation}; VMs are kept suspended, nothing else is decided")
         self.membership.retire()
 
     # What the pump needs (ports Teller)

@@ -50,7 +50,8 @@ NOBODY = Nobody()
 class Pump:
     """One core, its lanes, its journal.
 
-    `broken` is the violation that ended deciding, if any: everything is then let go, and the driver must leave the group.
+    `broken` is the violation that ended deciding, if any: everything is then let go, and the core only keeps VMs suspended.
+    Then the driver must leave the group, and tell from time to time who is in it (core/broken).
     `steps` counts the events that the core has taken in: what feeds a watchdog of the process. No exception leaves `run`
     or `post`: whatever goes wrong inside ends in surrender, because a loop that is dead and silent keeps what it holds.
     """
@@ -123,6 +124,7 @@ class Pump:
 
     def _step(self, event: Event, now: Instant) -> None:
         if self.broken is not None:
+            self._step_broken(event, now)
             return
         before = self.core.state.mode
         try:
@@ -139,6 +141,12 @@ class Pump:
             for action in actions:
                 self._dispatch(action, now)
         self._let_go(now)
+
+    def _step_broken(self, event: Event, now: Instant) -> None:
+        """VMs stay suspended, and the watchdog is fed while that is sure. If this raises, too, the watchdog starves."""
+        with contextlib.suppress(Exception):
+            for action in self.core.step(event, now):
+                self._dispatch(action, now)
 
     def give_up(self, violation: InvariantViolation) -> None:
         """Nothing is decided any more; the next run lets go of everything, which is all that is left to do."""

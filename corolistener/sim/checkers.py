@@ -13,8 +13,11 @@ from corolistener.core.lifecycle import Mode, Phase
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId
 from corolistener.sim import vm_checkers
+from corolistener.sim.broken_checkers import BrokenChecker
+from corolistener.sim.install_checkers import InstallChecker
 from corolistener.sim.lease_checkers import LeaseChecker
 from corolistener.sim.machines import Machine
+from corolistener.sim.restart_checkers import RestartChecker
 from corolistener.sim.votes_checkers import ClaimChecker
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ class Checker:
         """With whom each node was last found to agree, and after which turns of both."""
         self.leases = LeaseChecker(world)
         self.claims = ClaimChecker(world)
+        self.restarts = RestartChecker(world)
+        self.broken = BrokenChecker(world)
+        self.installed = InstallChecker(world)
         self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
 
     def look(self) -> None:
@@ -58,7 +64,8 @@ class Checker:
         self._one_address(able)
         self._one_service()
         self._same_line(able)
-        if (why := self.leases.look(able) or self.claims.look(able)) is not None:
+        looks = (self.restarts.look(able), self.broken.look(), self.installed.look())
+        if (why := next(filter(None, (self.leases.look(able), self.claims.look(able), *looks)), None)) is not None:
             raise Violated(why)
         if self.vms is not None:
             self.vms.look()
@@ -86,14 +93,14 @@ class Checker:
             behind = corosync is not None and (
                 corosync.news > 0 or corosync.ring.done[node] < len(corosync.ring.log) or corosync.outbox
             )
-            left = daemon.pump.core.state.mode is Mode.LEFT
+            left = daemon.pump.core.state.mode in (Mode.LEFT, Mode.BROKEN)
             if daemon.responsive and not behind and not daemon.queue and not left:
                 found.append(node)
         return found
 
     def _nothing_broken(self) -> None:
         for node, daemon in self.world.daemons.items():
-            if daemon.pump.broken is not None:
+            if daemon.pump.broken is not None and not daemon.poisoned:
                 raise Violated(f"node {node}: {daemon.pump.broken}")
 
     def _one_acting(self, able: dict[NodeId, State]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from corolistener.ids import NodeId
-from corolistener.sim.faults import ALL_FAULTS, Entry
+from corolistener.sim.faults import ALL_FAULTS, MASTER, Entry
 from corolistener.sim.vm_faults import ITS
 
 Episode = Callable[[Random, list[NodeId], int], Iterator[Entry]]
@@ -76,6 +76,14 @@ def _cannot_put_in_order(dice: Random, nodes: list[NodeId], now: int) -> Iterato
         yield _hit(dice, nodes, now + dice.choice((25_000, 35_000)), dice.choice(LOST), f"n{dice.choice(nodes)}")
 
 
+def _restarts(dice: Random, nodes: list[NodeId], now: int) -> Iterator[Entry]:
+    """An upgrade: the daemons are restarted one after the other, or that of the master again and again."""
+    for node in dice.sample(nodes, len(nodes)):
+        target = f"n{node}" if dice.random() < 0.5 else f"{MASTER}|n{node}"
+        yield _hit(dice, nodes, now, "daemon-restarted", target)
+        now += dice.choice((2500, 4000, 6000))
+
+
 def _about_it(fault: str, words: tuple[str, ...]) -> tuple[str, ...]:
     """What hits a VM hits the one that is on its way."""
     return (ITS, *words[1:]) if fault.startswith(("vm-crashes", "user-", "operator-moves")) else words
@@ -90,4 +98,5 @@ def _hit(dice: Random, nodes: list[NodeId], at: int, name: str, target: str, las
 EPISODES: tuple[Episode, ...] = (
     *(_comes_and_goes, _comes_and_goes, _again_and_again, _on_the_way, _on_the_way),
     _cannot_put_in_order,
+    *(_restarts, _restarts),
 )

@@ -13,6 +13,7 @@ from random import Random
 from corolistener.core.events import AddressConflict, AddressGone, Departure, DeviceCame
 from corolistener.core.messages import EditNode, PushText, RevertTo
 from corolistener.ids import NodeId
+from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.vm_conditions import VM_CONDITIONS
@@ -295,5 +296,5 @@ FAULTS: dict[str, Fault] = {
 }
 """A fault's name, as stories and seeds say it."""
 
-ALL_FAULTS, ALL_CONDITIONS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS}, {**CONDITIONS, **VM_CONDITIONS}
+ALL_FAULTS, ALL_CONDITIONS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **CARE_FAULTS}, {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

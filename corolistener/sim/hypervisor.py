@@ -124,6 +124,7 @@ class Hypervisor:
     ) -> None:
         self.node, self.heap, self.chance, self.executions, self.faults = node, heap, chance, executions, faults
         self.reach = reach
+        self.locked: Callable[[Vm], bool] = lambda vm: False
         self.copies: dict[VmName, Instance] = {}
         self.storages: set[str] = set()
         self.hidden: set[VmName] = set()
@@ -284,7 +285,7 @@ class Hypervisor:
             return
         if name in self.hidden or any(each.vm.uuid == job.action.vm.uuid != "" for each in self.copies.values()):
             return
-        if job.action.vm.storages <= self.storages:
+        if job.action.vm.storages <= self.storages and not self.locked(job.action.vm):
             copy = self.copies[name] = Instance(job.action.vm, making=True)
             self._tell(lambda: CopyChanged(name, self.copied(copy)) if copy.making else None)
 
@@ -325,6 +326,8 @@ class Hypervisor:
                     return Outcome(Result.FAILED, "it runs here under another name")
                 if copy is None and not vm.storages <= self.storages:
                     return Outcome(Result.FAILED, f"cannot access storage {min(vm.storages - self.storages)}")
+                if copy is None and self.locked(vm):
+                    return Outcome(Result.FAILED, 'Failed to get "write" lock: is another process using the image?')
                 if copy is None:
                     copy = self.copies[name] = Instance(vm, making=True)
                 if copy.making:

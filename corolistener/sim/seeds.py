@@ -12,7 +12,7 @@ from random import Random
 from corolistener.core.config import OnTakeover, Timing
 from corolistener.core.events import DeviceCame
 from corolistener.ids import NodeId
-from corolistener.sim import checkers, cluster
+from corolistener.sim import care_faults, checkers, cluster
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, Entry, inject
@@ -36,6 +36,8 @@ TIMINGS = ((500, 5130), (500, 5130), (500, 5130), (200, 3000), (1000, 8000))
 """heartbeat_ms and lease_ms, as pairs that safety.md allows."""
 RECONCILE_MS = (90_000, 15_000, 5000, 1000)
 CONDITIONAL = 0.25
+INSTALLED = 0.1
+"""So many clusters are installed while their VMs run already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,10 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         absent = absent if may_stay_off(options.quorum, names, absent) else ()
     if vms:  # drawn last, so that all else of a seed is what it was before
         options.timing = replace(options.timing, reconcile_ms=dice.choice(RECONCILE_MS))
+        if dice.random() < INSTALLED:
+            created = min((each.at for each in entries if each.fault == "vm-created"), default=now) + CREATING_MS // 2
+            anew = care_faults.installation(dice, boots, created)
+            entries += [Entry(at, fault, f"n{node}") for at, fault, node in anew]
     return Plan(
         seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent
     )

@@ -47,6 +47,7 @@ def draw_vms(dice: Random, vms: int, nodes: list[NodeId], now: int, ends: int) -
         room[node] -= size
         at = now + dice.randint(0, 3000) if dice.random() < 0.8 else dice.randint(now, ends)
         created.append(Entry(at, "vm-created", f"n{node}", (f"v{number}", f"memory={size}G", *_details(dice, nodes, node))))
+    words += [f"shutdown={dice.choice(('migrate', 'migrate', 'stop', 'refuse'))}"] + ["locks"] * (dice.random() < 0.5)
     excluded = TRUSTING if "suspend" in " ".join(fencing) else frozenset()
     absent = dice.sample(nodes, dice.randint(0, (len(nodes) - 1) // 2)) if dice.random() < 0.5 else []
     return VmDraw(tuple(words), tuple(created), excluded, tuple(sorted(absent)))

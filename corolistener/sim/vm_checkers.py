@@ -12,13 +12,14 @@ from corolistener.core import keeping
 from corolistener.core.actions import FeedWatchdog, ResumeVm, StartVm, TicketedAction, Until
 from corolistener.core.ledger import Ledger, Placed, Rows, Version, same_chapter
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Chapter, Entries, Inventory, Message
+from corolistener.core.messages import Chapter, Entries, Farewell, Inventory, Message
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim import accounts
 from corolistener.sim.end_checkers import started_again
 from corolistener.sim.executions import Interval
 from corolistener.sim.hypervisor import kind_of, name_of
+from corolistener.sim.leaving_checkers import locked_at_farewell
 from corolistener.sim.machines import Machine
 from corolistener.sim.promises import Promises
 
@@ -54,6 +55,10 @@ class VmChecker:
         """When a node's row of a VM that executes twice last was none to act by: a change that is not stable yet."""
         self.looked_at = -1
         self.promises = Promises(world)
+        self.named: set[VmName] = set()
+        """The VMs that any ledger has ever named."""
+        self.leased: dict[NodeId, Daemon] = {}
+        """The daemon of each node that has had a lease."""
 
     def found(self, why: str | None) -> None:
         if self.wrong is None:
@@ -129,6 +134,7 @@ class VmChecker:
         for node, daemon in self.world.daemons.items():
             ends = daemon.pump.core.state.lease.ends
             if ends is not None:
+                self.leased[node] = daemon
                 until = self.lease_until[node] = max(self.lease_until.get(node, 0), self._time(node, ends))
                 if until > now:
                     self.unlicensed.pop(node, None)
@@ -137,6 +143,8 @@ class VmChecker:
         suspects = {node for node in self.estate.nodes if self.lease_until.get(node, 0) <= now or node in self.unlicensed}
         for node in sorted(suspects):
             for each in self.estate.executions.on(node):
+                if self.unheard_of(each):
+                    continue
                 watchdog = self.estate.nodes[node].watchdog
                 begun = max(self.lease_until.get(node, 0), each.since, watchdog.armed_at)
                 over = begun + timing.grace_ms + timing.margin_ms + SLACK_MS
@@ -145,6 +153,12 @@ class VmChecker:
                 able = max(self._able_since(each), self.unlicensed.get(node, 0))
                 if now > able + timing.grace_ms + NEWS_MS + SLACK_MS:
                     self.found(f"{each.vm} runs on node {node} without a lease and is not suspended")
+
+    def unheard_of(self, each: Interval) -> bool:
+        """No ledger has ever named it, and its node's daemon has had no lease: nobody starts it elsewhere (rule 13)."""
+        copy, daemon = self.estate.nodes[each.node].hypervisor.copies.get(each.vm), self.world.daemons.get(each.node)
+        unlabelled = copy is not None and copy.generation == 0
+        return unlabelled and each.vm not in self.named and (daemon is None or self.leased.get(each.node) is not daemon)
 
     # -- what is done
 
@@ -161,7 +175,7 @@ class VmChecker:
                 if ends is None or not_after > ends:
                     self.found(f"node {machine.id} feeds its watchdog under a lease that it has not")
             case FeedWatchdog(until=None) if machine.id not in self.world.checker.away:  # else it is just going on
-                for each in self.estate.executions.on(machine.id):
+                for each in [each for each in self.estate.executions.on(machine.id) if not self.unheard_of(each)]:
                     told = max(
                         each.since,
                         self.world.checker.back.get(machine.id, 0),
@@ -204,6 +218,8 @@ class VmChecker:
         match message:
             case Inventory():
                 self.promises.said(node, message)
+            case Farewell():
+                self.found(locked_at_farewell(self.world, node))
             case Chapter():
                 self._opens(message)
             case Entries():
@@ -283,6 +299,7 @@ class VmChecker:
         if self.versions.get(node) == (daemon, kept.version):
             return
         self.versions[node] = daemon, kept.version
+        self.named |= kept.ledger.placements.keys()
         message, why = self.suspect.get(kept.version, (None, ""))
         if message is not None and all(kept.ledger.placements.get(row.vm.name) == row for row in message.rows.placed):
             self.found(why)

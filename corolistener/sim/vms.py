@@ -5,7 +5,7 @@ hold the cluster to it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ class VmOptions:
     parallel_starts: int = 4
     on_shutdown: OnShutdown = OnShutdown.MIGRATE
     disallowed: Unreconciled = Unreconciled.KILL
+    locks: bool = False
+    """A VM cannot be started while another machine has an instance of it: the image is locked."""
 
     def memory_of(self, node: NodeId) -> int:
         return dict(self.memories).get(node, self.memory_kib)
@@ -113,12 +115,15 @@ class Estate:
         self.off_since: dict[NodeId, int] = {}
         self.said_off: dict[NodeId, int] = {}
         self.excused: set[NodeId] = set()
+        self.unmeasured: set[NodeId] = set()
+        """Nodes whose hypervisor has not said yet what they have."""
 
     def _node(self, node: NodeId) -> Node:
         world = self.world
         reach = partial(self._reach, node)
         hypervisor = Hypervisor(node, world.heap, world.chance, self.executions, world.machines[node].hung, reach)
         hypervisor.storages.add(STORAGE)
+        hypervisor.locked = partial(self._locked, node)
         return Node(
             hypervisor,
             Watchdog(world.heap, self.options.watchdog_ms, partial(self._reset, node, "the watchdog bites")),
@@ -133,6 +138,12 @@ class Estate:
         joined = world.totem.hears(node, other)
         return self.nodes[other].hypervisor if anyway or (there and joined) else None
 
+    def _locked(self, node: NodeId, vm: Vm) -> bool:
+        """Another machine has the image open."""
+        others = [each.hypervisor.copies.get(vm.name) for other, each in self.nodes.items() if other != node]
+        there = [copy for copy in others if copy is not None and not copy.arriving and copy.vm.is_same(vm.uuid)]
+        return self.options.locks and bool(there)
+
     def _reset(self, node: NodeId, why: str) -> None:
         machine = self.world.machines[node]
         if machine.powered:
@@ -146,7 +157,8 @@ class Estate:
 
     def care_of(self, node: NodeId) -> Care:
         o = self.options
-        capacity = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
+        measured = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
+        capacity = None if node in self.unmeasured else measured
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
         return Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
 
@@ -258,6 +270,13 @@ class Estate:
         if row is not None and row.node == node and heard and node in self.world.daemons:
             self.users.downs[name] = Down(self.world.heap.now, node, self.world.daemons[node], row.generation)
 
+    def measure(self, node: NodeId) -> None:
+        """The hypervisor says what the node has, or, while it is `unmeasured`, that it does not know."""
+        daemon = self.world.daemons.get(node)
+        capacity = self.care_of(node).capacity
+        if daemon is not None and daemon.config.care.capacity != capacity:
+            self.world.configure(node, care=replace(daemon.config.care, capacity=capacity))
+
     def stop_hypervisor(self, node: NodeId) -> None:
         self.nodes[node].hypervisor.stop()
         self.world.changed()
@@ -304,8 +323,10 @@ class Estate:
 
     def heal(self) -> None:
         """Everything that was broken works; who was asked for panic is asked to recover."""
+        self.unmeasured.clear()
         for node, at in self.nodes.items():
             self.world.machines[node].memory.full = False
+            self.measure(node)
             at.hypervisor.storages.add(STORAGE)
             at.agent.manner, at.agent.latency_ms = Manner.WORKS, None
             self.start_hypervisor(node)
@@ -342,12 +363,12 @@ class Estate:
 
 def read_options(words: Sequence[str]) -> VmOptions:
     """`[watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N] [parallel=N]
-    [shutdown=migrate|stop|refuse] [disallowed=kill|hold]`.
+    [shutdown=migrate|stop|refuse] [disallowed=kill|hold] [locks]`.
 
     Raises ValueError.
     """
     named = dict(word.partition("=")[::2] for word in words)
-    known = {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown", "disallowed"}
+    known = {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown", "disallowed", "locks"}
     if unknown := sorted(named.keys() - known):
         raise ValueError(f"no option named {unknown[0]!r}")
     usual = VmOptions()
@@ -363,6 +384,7 @@ def read_options(words: Sequence[str]) -> VmOptions:
         parallel_starts=int(named.get("parallel", usual.parallel_starts)),
         on_shutdown=OnShutdown(named.get("shutdown", usual.on_shutdown.value)),
         disallowed=Unreconciled(named.get("disallowed", usual.disallowed.value)),
+        locks="locks" in named,
     )
 
 

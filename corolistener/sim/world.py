@@ -114,6 +114,8 @@ class Daemon:
         self.pump.journal.most = JOURNAL_MOST
         self.crash_after: int | None = None
         self.crashed = False
+        self.asked = self.poisoned = False
+        """It was asked to leave; it met a message on which the decision fails."""
 
     @property
     def responsive(self) -> bool:
@@ -469,6 +471,7 @@ class World:
 
     def ask_to_leave(self, node: NodeId) -> None:
         if node in self.daemons:
+            self.daemons[node].asked = True
             self.daemons[node].take(LeaveAsked())
 
     def ask(self, node: NodeId, change: Change) -> int:

@@ -19,6 +19,7 @@ from corolistener.ids import Instant, NodeId, VmName
 RING = RingId(16, NodeId(1))
 NOW = Instant(1000)
 OLD, NEW = ConfigId(1, "a"), ConfigId(2, "b")
+VIEW = (NodeId(1), NodeId(2), NodeId(3))
 TABLE = (NodeEntry(NodeId(1), priority=5),)
 BASE = Hello(RING, (NodeId(1), NodeId(2), NodeId(3)), "boot", "run", Epoch(12, 1), OLD, OLD, TABLE, master=NodeId(1))
 
@@ -77,6 +78,26 @@ def test_whose_daemon_was_restarted_was_not_left_behind() -> None:
     assert disallowed(said) == nodes()
     assert form(said, RING).claims == nodes(3)
     assert form(said, RING).pending == nodes()
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "lapsed", "shut_out"),
+    [
+        (VIEW, VIEW, False, False),
+        (VIEW, VIEW, True, True),
+        (VIEW, VIEW[:2], False, True),
+        (VIEW[:2], VIEW, False, True),
+        ((), VIEW, False, True),
+        (VIEW, (), False, True),
+    ],
+)
+def test_who_was_of_the_newest_line_all_the_time_was_not_left_behind(
+    mine: tuple[NodeId, ...], theirs: tuple[NodeId, ...], lapsed: bool, shut_out: bool
+) -> None:
+    """Its Hello may have an older place: a new process does not know the votes yet, or the line stepped meanwhile."""
+    late = replace(BASE, epoch=Epoch(), holding=True, lapsed=lapsed, view=mine)
+    others = replace(BASE, view=theirs)
+    assert disallowed(hellos(n1=replace(BASE, view=VIEW), n2=others, n3=late)) == (nodes(3) if shut_out else nodes())
 
 
 def test_a_higher_step_of_the_same_ring_is_newer() -> None:

@@ -30,6 +30,7 @@ from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
+from . import sabotages_care
 from .sabotages_pauses import PAUSES
 from .sabotages_votes import VOTES
 
@@ -242,6 +243,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     ],
     **PAUSES,
     **VOTES,
+    **sabotages_care.SABOTAGES,
 }
 
 

@@ -1,0 +1,149 @@
+"""Faults about what a node takes care of: its own daemon, what that daemon knows of its hypervisor, and how a node leaves.
+
+In a world without VMs they do nothing, or what they do to the daemon alone.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from corolistener.core.events import Delivered, Departure, GroupChanged
+from corolistener.core.messages import Message
+from corolistener.errors import InvariantViolation
+from corolistener.ids import NodeId
+from corolistener.sim.fault import Fault, Undo
+
+if TYPE_CHECKING:
+    from corolistener.sim.world import Daemon, World
+
+ASK_MS = 1000
+
+
+class Poison(Delivered):
+    """What a member said, and the decision cannot be made of it."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "sender", NodeId(1))
+
+    @property
+    def message(self) -> Message:
+        raise InvariantViolation("poison", "no core can take this message in")
+
+
+def _restarted(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    """The daemon is restarted as an upgrade does it. `words`: after how many ms the next process begins, and how many ms after
+    it was connected with corosync it knows the capacity of its node."""
+    pause, late = map(int, words)
+    if node not in world.daemons:
+        return
+    world.daemon_ends(node, Departure.PROCDOWN)
+    world.heap.after(pause, partial(_begins, world, node, late))
+
+
+def _begins(world: "World", node: NodeId, late: int) -> None:
+    if world.estate is not None:
+        world.estate.unmeasured.add(node)
+        world.wait(partial(_connected, node), lambda _: world.heap.after(late, partial(_measured, world, node)))
+    world.start_daemon(node)
+
+
+def _connected(node: NodeId, world: "World") -> NodeId | None:
+    daemon = world.daemons.get(node)
+    return node if daemon is not None and daemon.connected else None
+
+
+def _unmeasured(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
+    """The hypervisor does not say what the node has."""
+    if world.estate is None:
+        return None
+    world.estate.unmeasured.add(node)
+    world.estate.measure(node)
+    return partial(_measured, world, node)
+
+
+def _measured(world: "World", node: NodeId) -> None:
+    if world.estate is not None:
+        world.estate.unmeasured.discard(node)
+        world.estate.measure(node)
+
+
+def _poisoned(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
+    """A message on which the decision fails reaches the node, or (`all`) every node that is in its ring."""
+    corosync = world.totem.nodes.get(node)
+    nodes = corosync.ring.nodes if corosync is not None and words == ("all",) else (node,)
+    hit = {other: world.daemons[other] for other in nodes if other in world.daemons}
+    for other, daemon in hit.items():
+        daemon.poisoned = True
+        daemon.take(Poison())
+        if daemon.pump.broken is not None:
+            _retires(world, other, daemon)
+
+    def end() -> None:
+        for other, daemon in hit.items():
+            if world.daemons.get(other) is daemon:
+                world.daemon_ends(other, Departure.PROCDOWN)
+                world.start_daemon(other)
+
+    return end
+
+
+def _retires(world: "World", node: NodeId, daemon: "Daemon") -> None:
+    """As the real one does: it leaves the group, and looks from time to time who is in it."""
+    if daemon.connected:
+        daemon.connected = False
+        world.totem.disconnect(node, Departure.LEAVE)
+
+    def look() -> None:
+        if world.daemons.get(node) is daemon:
+            corosync = world.totem.nodes.get(node)
+            there = tuple(sorted(corosync.group - {node})) if corosync is not None else ()
+            daemon.take(GroupChanged(there, ()))
+            world.heap.after(ASK_MS, look)
+
+    look()
+
+
+def _stopped_twice(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
+    """SIGTERM, and a second one after some ms: who asks twice has no time."""
+    world.ask_to_leave(node)
+    world.heap.after(int(words[0]), partial(world.ask_to_leave, node))
+    return partial(world.start_daemon, node)
+
+
+def _not_installed(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    """There is no daemon on this node yet."""
+    world.daemon_ends(node, None)
+    if world.estate is not None:
+        world.estate.nodes[node].watchdog.disarm()
+
+
+def _installed(world: "World", node: NodeId, words: Sequence[str]) -> None:
+    """Its daemon is started for the first time."""
+    world.start_daemon(node)
+
+
+def installation(dice: Random, boots: Sequence[tuple[int, NodeId]], now: int) -> list[tuple[int, str, NodeId]]:
+    """When which node is not installed yet, and is: daemons come one after the other, on nodes where VMs run already."""
+    found = [(when, "not-installed", node) for when, node in boots]
+    for _, node in dice.sample(list(boots), len(boots)):
+        now += dice.choice((500, 4000, 10_000))
+        found.append((now, "daemon-installed", node))
+    return found
+
+
+def _restart_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
+    return (str(dice.choice((20, 300, 1000, 2000))), str(dice.choice((0, dice.randint(1, 40), dice.randint(1, 40), 3000))))
+
+
+CARE_FAULTS: dict[str, Fault] = {
+    "daemon-restarted": Fault(_restarted, 6, (), _restart_words),
+    "poisoned": Fault(_poisoned, 1, (2000, 9000, 25_000), lambda dice, nodes: (dice.choice(("all", "all", "one")),)),
+    "daemon-stopped-twice": Fault(
+        _stopped_twice, 2, (9000, 25_000), lambda dice, nodes: (dice.choice(("1", "300", "2000", "8000")),)
+    ),
+    "not-installed": Fault(_not_installed, 0),
+    "daemon-installed": Fault(_installed, 0),
+    "capacity-unknown": Fault(_unmeasured, 1, (20, 500, 4000)),
+}
+"""A fault's name, as stories and seeds say it."""

@@ -1,0 +1,60 @@
+"""The first installation changes nothing for VMs that run already (safety.md, rule 13)."""
+
+from typing import TYPE_CHECKING
+
+from corolistener.core.actions import SuspendVm
+from corolistener.core.ledger import Version
+from corolistener.ids import NodeId
+
+if TYPE_CHECKING:
+    from corolistener.sim.world import Daemon, World
+
+
+class InstallChecker:
+    """`new`: daemons that began with a disk without a ledger; `heard`: since when a quorum of daemons is in a group with each.
+
+    What a quorum has heard of may be adopted: so from then on a node without a lease has to suspend it after the length of one.
+    """
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.new: dict[NodeId, Daemon] = {}
+        self.seen: dict[NodeId, Daemon] = {}
+        self.heard: dict[NodeId, int] = {}
+        self.told = 0
+
+    def look(self) -> str | None:
+        """The first violation, or None."""
+        world = self.world
+        if world.estate is None or world.checker.vms is None:
+            return None
+        for node, daemon in world.daemons.items():
+            if self.seen.get(node) is not daemon:
+                self.seen[node] = daemon
+                self.heard.pop(node, None)
+                if world.machines[node].memory.version == Version():
+                    self.new[node] = daemon
+                else:
+                    self.new.pop(node, None)
+            corosync = world.totem.nodes.get(node)
+            group = corosync.group & set(corosync.ring.nodes) if corosync is not None else set()
+            if len(group) > len(world.machines) / 2:
+                self.heard.setdefault(node, world.heap.now)
+        told, self.told = world.told[self.told :], len(world.told)
+        for when, node, what in told:
+            if isinstance(what, SuspendVm) and (why := self._suspended(when, node, what)) is not None:
+                return why
+        return None
+
+    def _suspended(self, when: int, node: NodeId, action: SuspendVm) -> str | None:
+        world = self.world
+        daemon, checker = world.daemons.get(node), world.checker.vms
+        copy = world.estate.nodes[node].hypervisor.copies.get(action.name) if world.estate is not None else None
+        if daemon is None or daemon.asked or daemon.poisoned or self.new.get(node) is not daemon:
+            return None
+        if checker is None or action.name in checker.named or checker.leased.get(node) is daemon:
+            return None
+        early = when < self.heard.get(node, when) + world.options.timing.lease_ms
+        if copy is not None and copy.running and copy.generation == 0 and early:
+            return f"node {node} suspends {action.name}, which no ledger has ever known: {action.reason.value}"
+        return None
