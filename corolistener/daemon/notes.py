@@ -48,6 +48,7 @@ _WARNINGS = frozenset(
         NoteCode.VM_CRASHED,
         NoteCode.VM_GIVEN_UP,
         NoteCode.VM_NOT_MOVED,
+        NoteCode.DEFINITION,
         NoteCode.OWED,
         NoteCode.FENCE_REFUSED,
         NoteCode.KILLED,
