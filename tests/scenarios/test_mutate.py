@@ -2,11 +2,12 @@
 
 import ast
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from .mutate import CORE, MODULES, TOP, Told, arguments, drawn, known, mutants
+from .mutate import CORE, MODULES, TOP, Copy, Told, arguments, drawn, known, mutants
 
 TEXT = textwrap.dedent(
     '''\
@@ -67,3 +68,46 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
     assert known(state) == {}
     state.write_text('{"mutant": "x:1", "by": "unit", "words": "FAILED"}\n{"mutant": "x:2", "by": "", "words": "1000 seeds"}\n')
     assert known(state) == {"x:1": Told("unit", "FAILED"), "x:2": Told("", "1000 seeds")}
+
+
+class Played(Copy):
+    """A copy of nothing but one file, whose tests end as they are told to."""
+
+    def __init__(self, directory: Path, codes: list[int | None], swarm: Told) -> None:
+        self.directory, self.jobs, self.limit_s, self.seeds = directory, 1, 60.0, 10
+        self.codes, self.swarm, self.ran = codes, swarm, list[str]()
+
+    def _run(self, argv: list[str], end: float) -> tuple[int | None, str]:
+        assert (self.directory / "x.py").read_text() != TEXT, "the mutant is in place"
+        self.ran.append(argv[-1])
+        return self.codes.pop(0), "1 failed\nFAILED tests/x.py::test_it\n"
+
+    def _swarm(self, end: float) -> Told:
+        self.ran.append("swarm")
+        return self.swarm
+
+
+@pytest.mark.parametrize(
+    ("codes", "swarm", "by", "ran"),
+    [
+        ([1], Told("", ""), "unit", 1),
+        ([None], Told("", ""), "unit", 1),
+        ([0, 1], Told("", ""), "story", 2),
+        ([0, 0], Told("swarm", "seed 3: twice"), "swarm", 3),
+        ([0, 0], Told("", "10 of 10 seeds"), "", 3),
+    ],
+)
+def test_the_cheapest_teller_comes_first_and_ends_it(
+    tmp_path: Path, codes: list[int | None], swarm: Told, by: str, ran: int
+) -> None:
+    (tmp_path / "x.py").write_text(TEXT)
+    copy = Played(tmp_path, codes, swarm)
+    assert copy.tell(mutants("x.py", TEXT)[0]).by == by
+    assert len(copy.ran) == ran
+    assert (tmp_path / "x.py").read_text() == TEXT
+
+
+def test_processes_are_ended_with_what_they_have_started(tmp_path: Path) -> None:
+    copy = Played(tmp_path, [], Told("", ""))
+    assert Copy._run(copy, ["sh", "-c", "sleep 1000 & echo it; exit 3"], time.monotonic() + 60) == (3, "it\n")
+    assert Copy._run(copy, ["sh", "-c", "sleep 1000 & sleep 1000"], time.monotonic()) == (None, "")
