@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from corolistener.daemon.settings import Settings
+from corolistener.effects.virtual import identity, weakness
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 HOOK = "/etc/libvirt/hooks/qemu.d/corolistener"
@@ -83,6 +84,10 @@ def _believed(settings: Settings, others: Iterable[tuple[int, str]]) -> Iterator
     armed = fencing.watchdog != "off" and os.path.exists(fencing.watchdog_device)
     if armed:
         yield OK, "this node's watchdog is there", fencing.watchdog_device
+        weak = weakness(identity(fencing.watchdog_device))
+        if weak and not fencing.weak_watchdogs:
+            text = f"{weak}, so it proves nothing to the others: use fence agents, or set fencing.weak_watchdogs"
+            yield WARNING, text, fencing.watchdog_device
     elif fencing.watchdog == "required":
         yield ERROR, "a watchdog is required and there is none: this node is given no VMs", fencing.watchdog_device
     elif fencing.watchdog != "off":

@@ -34,6 +34,10 @@ def _confirm(args: argparse.Namespace, node: int) -> int:
         print(f"node {node} is taken to run nothing")
     else:
         print(f"said of node {node}; it counts as soon as a quorum with a master has it on disk")
+        if answer.get("wait_ms"):
+            print(
+                f"the node was seen a moment ago: that alone takes {render.duration(answer['wait_ms'])} from when it was said"
+            )
     return 0
 
 

@@ -100,6 +100,10 @@ def _config(status: dict[str, Any]) -> str:
 def _ledger(ledger: dict[str, Any]) -> str:
     """Where it is not stable: what is missing."""
     text = f"version {ledger['version']}, {vm_words.count(ledger['placements'])} placed"
+    if ledger.get("doubt"):  # a daemon of an older version does not say so
+        text += f"; this node is no witness: {ledger['doubt']}"
+    if ledger.get("waits"):
+        return f"{text}; not open: {ledger['waits']} (`corolistener recover --ledger` opens it with what is here)"
     if not ledger["open"]:
         return f"{text}; not open, because no quorum has agreed on it yet"
     if ledger["stored"] != ledger["version"]:
@@ -109,6 +113,8 @@ def _ledger(ledger: dict[str, Any]) -> str:
 
 def _owed(debt: dict[str, Any]) -> str:
     proof = f"proven: {render.word(render.PROOF, debt['proof'])}" if debt["proof"] else "no proof yet that it runs nothing"
+    if debt.get("agent_waits_ms"):  # a daemon of an older version does not say so
+        proof = f"not seen since the cluster started, its fence agent waits {render.duration(debt['agent_waits_ms'])} more"
     return f"{vm_words.count(debt['vms'])} of node {debt['node']}, which is gone; {proof}"
 
 

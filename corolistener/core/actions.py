@@ -175,12 +175,16 @@ class ReloadConfig:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Write a change of the ledger to disk, so that a loss of power leaves it; all of it where `whole`. Lane `store`."""
+    """Write a change of the ledger to disk, so that a loss of power leaves it; all of it where `whole`. Lane `store`.
+
+    `heard`: the newest version that each other node has announced to be on its disk (core/witness).
+    """
 
     ticket: Ticket
     version: Version
     rows: Rows
     whole: bool
+    heard: tuple[tuple[NodeId, Version], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

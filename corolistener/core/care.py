@@ -56,7 +56,7 @@ def waiting(s: State, now: Instant) -> bool:
 def announced(s: State) -> Known:
     """What this node says of itself."""
     timing = s.config.timing
-    return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, 0 if s.unarming else s.watchdog_ms)
+    return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, 0 if s.unarming else s.watchdog_ms, s.config.care.weak)
 
 
 def known(s: State, upto: int) -> bool:

@@ -80,6 +80,8 @@ class Timing:
     agent_ms: int = 5000
     reconcile_ms: int = 90_000
     """A member that was left behind has this long to destroy its outdated copies: one try may take a lane's 60 s."""
+    start_grace_ms: int = 60_000
+    """After a start of the cluster fence agents wait this long for a node that no member has seen yet."""
 
     @property
     def vacated_ms(self) -> int:
@@ -120,7 +122,8 @@ class Care:
     """How VMs are cared for. `hypervisor`: there is one here. `capacity` None: this node is given no VMs.
 
     `proofs` are those accepted, `agents` the nodes that can be fenced from here, `parallel_starts` how many VMs start on a
-    node at once.
+    node at once. `weak`: why this node's own watchdog may stand still together with the node. `weak_watchdogs`: the
+    administrator knows that such nodes exist, and takes their watchdogs for a proof all the same.
     """
 
     hypervisor: bool = False
@@ -130,6 +133,14 @@ class Care:
     parallel_starts: int = 4
     on_shutdown: OnShutdown = OnShutdown.MIGRATE
     disallowed: Unreconciled = Unreconciled.KILL
+    weak: str = ""
+    weak_watchdogs: bool = False
+
+    def accepted(self, weak: str) -> tuple[ProofKind, ...]:
+        """The proofs accepted about a node: what a node that may stand still measures itself is none, unless that is known."""
+        if not weak or self.weak_watchdogs:
+            return self.proofs
+        return tuple(kind for kind in self.proofs if kind not in (ProofKind.WATCHDOG, ProofKind.SUSPEND))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, line, orders, recovery
+from corolistener.core import care, changes, keeping, line, orders, recovery, witness
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import (
     Absent,
@@ -20,6 +20,7 @@ from corolistener.core.messages import (
     Lacking,
     Message,
     Offer,
+    OpenLedger,
     Ordered,
     Proposed,
     Refused,
@@ -68,6 +69,8 @@ def deliver(s: State, sender: NodeId, message: Message, now: Instant) -> None:
             recovery.confirmed(s, message, now)
         case Alarm():
             recovery.alarmed(s, message)
+        case OpenLedger():
+            witness.ordered(s, message)
         case Proposed():
             changes.proposed(s, sender, message)
         case Wanted():

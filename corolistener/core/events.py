@@ -169,10 +169,16 @@ class ChangeAsked:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What this node's disk remembers of the ledger: said once, before the first ring, also where it remembers nothing."""
+    """What this node's disk remembers of the ledger: said once, before the first ring, also where it remembers nothing.
+
+    `heard`: the newest version that each other node had announced. `doubt`: why the file is not the one that this node wrote
+    last (it was restored, or is another machine's); '' where nothing speaks against it.
+    """
 
     version: Version = Version()
     rows: Rows = Rows()
+    heard: tuple[tuple[NodeId, Version], ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +244,13 @@ class Armed:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """Of the nodes that this node waits for, those to which a link of knet's is connected (sorted): their corosync runs."""
+
+    nodes: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmAsked:
     """An operator, `by`, says at this node that a lost node runs nothing."""
 
@@ -263,6 +276,14 @@ class AlarmAsked:
     calm: bool
     reason: str
     at: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAsked:
+    """An operator, `by`, orders at this node to open the ledger with what the members here remember."""
+
+    request: int
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +316,10 @@ Event = (
     | Shelved
     | HypervisorLost
     | Armed
+    | Linked
     | ConfirmAsked
     | AlarmAsked
     | OrderAsked
+    | LedgerAsked
     | TimePassed
 )

@@ -21,16 +21,30 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class Awaited:
+    """A node that no member has seen since the cluster started: `since` when this node waits for it, and `until` when no fence
+    agent is used on it. `alive`: it showed signs of life when this node last looked."""
+
+    since: Instant
+    until: Instant
+    alive: bool = False
+
+
+@dataclass(slots=True)
 class Fencing:
     """What this node has seen of lost nodes. `gone`: since when each is out of its sight. `alive`: those whose daemon was there
     when they were lost. `spared`: those that may be restarting corosync, and until when no agent touches them. `evidence`: what
-    may become a proof. `attempts`: what this node's agents are doing."""
+    may become a proof. `attempts`: what this node's agents are doing. `met`: the nodes that a member has seen in this life of
+    the cluster. `awaited`: those that no member has seen (core/start). `linked`: those that a link of knet's reaches."""
 
     gone: dict[NodeId, Instant] = field(default_factory=dict)
     alive: set[NodeId] = field(default_factory=set)
     spared: dict[NodeId, Instant] = field(default_factory=dict)
     evidence: dict[NodeId, Proven] = field(default_factory=dict)
     attempts: dict[NodeId, Attempt] = field(default_factory=dict)
+    met: frozenset[NodeId] = frozenset()
+    awaited: dict[NodeId, Awaited] = field(default_factory=dict)
+    linked: frozenset[NodeId] = frozenset()
 
     @property
     def missed(self) -> bool:
@@ -43,6 +57,7 @@ class Fencing:
         self.alive.discard(node)
         self.spared.pop(node, None)
         self.evidence.pop(node, None)
+        self.awaited.pop(node, None)
 
     def blind(self) -> None:
         """This node was not part of a line: it does not know who came and went meanwhile, so all deadlines begin anew."""
@@ -50,6 +65,7 @@ class Fencing:
         self.alive.clear()
         self.spared.clear()
         self.evidence.clear()
+        self.awaited.clear()
 
 
 def deadline_ms(kind: ProofKind, known: Known, timing: Timing) -> int | None:
@@ -68,7 +84,7 @@ def proof(
 ) -> Proven | None:
     """The first acceptable proof about the node's newest known incarnation, or None. The loss must be in `fencing.gone`."""
     seen = fencing.evidence.get(node)
-    if seen is not None and seen.boot == known.boot and seen.kind in accepted:
+    if seen is not None and seen.boot == known.boot and seen.kind in accepted and now >= believed_at(seen, known, fencing):
         return seen
     for kind in (ProofKind.WATCHDOG, ProofKind.SUSPEND):
         waits = deadline_ms(kind, known, timing)
@@ -78,13 +94,24 @@ def proof(
     return None
 
 
+def believed_at(seen: Proven, known: Known, fencing: Fencing) -> Instant:
+    """When this evidence counts. People look at one machine and mean another, or speak before they pull the plug: an operator's
+    word waits until a node with a daemon that works has let go of everything by itself."""
+    early = seen.kind is ProofKind.OPERATOR
+    return Instant(fencing.gone[seen.node] + (known.lease_ms + known.grace_ms if early else 0))
+
+
 def proof_due(
     node: NodeId, known: Known, fencing: Fencing, accepted: tuple[ProofKind, ...], exclusive: bool, timing: Timing
 ) -> Instant | None:
-    """When a proof by the passing of time is there, if one is coming."""
+    """When a proof by the passing of time, or evidence that waits, is there, if one is coming."""
     waits = [
         each
         for kind in accepted
         if (each := deadline_ms(kind, known, timing)) is not None and (kind is ProofKind.WATCHDOG or node in fencing.alive)
     ]
-    return Instant(fencing.gone[node] + min(waits)) if waits and exclusive and node in fencing.gone else None
+    due = [Instant(fencing.gone[node] + min(waits))] if waits and exclusive and node in fencing.gone else []
+    seen = fencing.evidence.get(node)
+    if seen is not None and seen.kind in accepted and node in fencing.gone:
+        due.append(believed_at(seen, known, fencing))
+    return min(due, default=None)

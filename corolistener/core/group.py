@@ -14,6 +14,7 @@ from typing import Any
 
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.doubts import doubted
 from corolistener.core.events import Departure, GroupChanged, RingChanged
 from corolistener.core.ledger import Known, Version
 from corolistener.core.messages import NO_INVENTORY, Committed, Hello, Inventory, Stored
@@ -32,6 +33,8 @@ class Peer:
     disallowed: bool = False
     holding: bool = False
     ledger: Version = Version()
+    doubt: str = ""
+    """Why its ledger is no witness of what was committed (core/witness)."""
     known: Known | None = None
     capacity: Capacity | None = None
     inventory: Inventory = NO_INVENTORY
@@ -41,9 +44,9 @@ _but_inventory: Callable[[Peer], tuple[Any, ...]] = attrgetter(*[each.name for e
 """Nothing is said as often as what a node has, and `replace` takes thrice as long."""
 
 
-def peer_of(node: NodeId, hello: Hello, disallowed: bool) -> Peer:
+def peer_of(node: NodeId, hello: Hello, disallowed: bool, doubt: str = "") -> Peer:
     """What a Hello says of its sender."""
-    known = Known(node, hello.boot, hello.lease_ms, hello.grace_ms, hello.watchdog_ms) if hello.lease_ms else None
+    known = Known(node, hello.boot, hello.lease_ms, hello.grace_ms, hello.watchdog_ms, hello.weak) if hello.lease_ms else None
     return Peer(
         boot=hello.boot,
         incarnation=hello.incarnation,
@@ -52,6 +55,7 @@ def peer_of(node: NodeId, hello: Hello, disallowed: bool) -> Peer:
         disallowed=disallowed,
         holding=hello.holding,
         ledger=hello.ledger,
+        doubt=doubt,
         known=known,
         capacity=hello.capacity,
         inventory=hello.inventory,
@@ -72,6 +76,7 @@ class Formed:
     master: NodeId | None
     remembering: frozenset[NodeId]
     left_behind: frozenset[NodeId]
+    met: frozenset[NodeId] = frozenset()
 
 
 def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None = None) -> Formed:
@@ -96,9 +101,10 @@ def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None 
         shut_out -= set(current)
     claimed = {n for hello in hellos.values() for n in hello.claims if n not in hellos}
     claimed |= {node for node, hello in hellos.items() if hello.holding}
+    doubts = doubted(hellos)
     step = max((hello.epoch.step for hello in hellos.values() if hello.epoch.seq == ring.seq), default=-1)
     return Formed(
-        peers={node: peer_of(node, hello, node in shut_out) for node, hello in sorted(hellos.items())},
+        peers={node: peer_of(node, hello, node in shut_out, doubts.get(node, "")) for node, hello in sorted(hellos.items())},
         agreed=force.config if force is not None else first.agreed,
         nodes=force.nodes if force is not None else first.nodes,
         database=any(hellos[node].database for node in current),
@@ -108,6 +114,7 @@ def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None 
         master=first.master or None,
         remembering=frozenset(n for n, hello in hellos.items() if hello.epoch != Epoch() or hello.holding),
         left_behind=behind,
+        met=frozenset(hellos).union(*(hello.met for hello in hellos.values())),
     )
 
 

@@ -9,6 +9,7 @@ version wins.
 from collections.abc import Collection
 from dataclasses import replace
 
+from corolistener.core import witness
 from corolistener.core.actions import Multicast, Record
 from corolistener.core.config import Timing
 from corolistener.core.events import Outcome, Recalled, Result
@@ -27,6 +28,9 @@ def recalled(s: State, event: Recalled) -> None:
     s.keeping.unshelved.update(s.keeping.ledger.placements)
     s.keeping.version = s.keeping.stored = event.version
     s.blank = event.version == Version()
+    s.keeping.heard, s.keeping.doubt = dict(event.heard), event.doubt
+    if event.doubt:
+        s.out.note(NoteCode.LEDGER_WENT_BACK, node=s.me, why=event.doubt)
 
 
 def majority(s: State) -> int:
@@ -72,6 +76,8 @@ def firm(s: State, name: VmName, upto: int) -> bool:
 def heartbeat_delivered(s: State, sender: NodeId, stored: Version) -> None:
     if stored > s.keeping.acks.get(sender, NOTHING):
         s.keeping.acks[sender] = stored
+        if sender != s.me and stored > s.keeping.heard.get(sender, NOTHING):
+            s.keeping.heard[sender] = stored
         count(s)
 
 
@@ -94,10 +100,15 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
         keeping.take(message.rows, whole=True)
     present = tuple(node for node in s.group.present if node in keeping.ledger.proofs)
     keeping.take(Rows(known=_announced(s), voided=present))
+    if keeping.doubt:
+        keeping.doubt, keeping.whole = "", True
+        keeping.nothing_unwritten()
+        keeping.to_write(keeping.ledger.rows())
     keeping.open = True
     keeping.concerned += 1
+    s.told.pop("ledger-waits", None)
     count(s)
-    s.group.peers = {node: replace(peer, ledger=keeping.version) for node, peer in s.group.peers.items()}
+    s.group.peers = {node: replace(peer, ledger=keeping.version, doubt="") for node, peer in s.group.peers.items()}
     s.out.note(NoteCode.LEDGER, version=keeping.version, vms=len(keeping.ledger.placements))
 
 
@@ -172,12 +183,12 @@ def _open(s: State, now: Instant) -> None:
         return
     if not s.quorate or not s.lease.valid(now):
         return
-    versions = {node: group.peers[node].ledger for node in group.present}
-    newest = max(versions.values())
-    # Who remembers nothing may have lost its disk, and with it what was stable: it is no witness, unless nobody has anything.
-    witnesses = [node for node, version in versions.items() if version != NOTHING or newest == NOTHING]
-    if not enough(s, witnesses):
+    if why := witness.obstacle(s, enough):
+        if s.me == min(group.present):
+            s.tell("ledger-waits", NoteCode.LEDGER_WAITS, why=why)
         return
+    versions = witness.versions(s)
+    newest = max(versions.values())
     if s.me != min(node for node, version in versions.items() if version == newest):
         return
     whole = any(version != newest for version in versions.values())
@@ -196,7 +207,8 @@ def _write(s: State, now: Instant) -> None:
         return
     ticket = s.out.ticket()
     keeping.writing = ticket, keeping.version
-    s.out.do(Record(ticket, keeping.version, Rows.together(keeping.unwritten), keeping.whole))
+    rows, heard = Rows.together(keeping.unwritten), tuple(keeping.heard.items())
+    s.out.do(Record(ticket, keeping.version, rows, keeping.whole, heard))
     keeping.nothing_unwritten()
     keeping.whole = False
 

@@ -68,7 +68,8 @@ class Placed:
 class Known:
     """What a node announced: its boot, and within which times it has suspended everything, or is reset, once it is lost.
 
-    `watchdog_ms` is the timeout of an armed watchdog, read back; 0 where none is armed.
+    `watchdog_ms` is the timeout of an armed watchdog, read back; 0 where none is armed. `weak`: why the watchdog may stand
+    still together with the node: the node is a virtual machine, or the watchdog is software; '' for neither.
     """
 
     node: NodeId
@@ -76,6 +77,7 @@ class Known:
     lease_ms: int
     grace_ms: int
     watchdog_ms: int = 0
+    weak: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +303,12 @@ class Keeping:
     unshelved: set[VmName] = field(default_factory=set)
     """VMs whose rows have come since somebody last looked whether their definitions are here."""
     stored: Version = Version()
+    heard: dict[NodeId, Version] = field(default_factory=dict)
+    """The newest version that each other node has announced to be on its disk."""
+    doubt: str = ""
+    """Why what this node remembers is no witness of what was committed (core/witness); '' where it is one."""
+    trusted: bool = False
+    """An operator ordered to open the ledger with what the members of this view remember."""
     unwritten: list[Rows] = field(default_factory=list)
     naming: set[tuple[VmName, str]] = field(default_factory=set)
     """The definitions that what is unwritten names."""
@@ -318,7 +326,7 @@ class Keeping:
 
     def close(self) -> None:
         """The line is another one: nothing is delivered to this ledger before its next chapter."""
-        self.open = self.proposing = False
+        self.open = self.proposing = self.trusted = False
         self.opening, self.reached = None, -1
         self.acks.clear()
         self.changed.clear()

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from corolistener.core import care, changes, keeping, orders, recovery, unknown
+from corolistener.core import care, changes, keeping, orders, recovery, unknown, witness
 from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
 from corolistener.core.group import Formed
@@ -211,9 +211,13 @@ def hello_of(s: State) -> Hello:
         lease_ms=known.lease_ms,
         grace_ms=known.grace_ms,
         watchdog_ms=known.watchdog_ms,
+        weak=known.weak,
         capacity=s.config.care.capacity,
         inventory=s.copies.told,
         view=tuple(sorted(s.group.peers)),
+        met=tuple(sorted(s.fencing.met)),
+        doubted=bool(s.keeping.doubt),
+        heard=witness.heard(s),
     )
 
 
@@ -273,6 +277,8 @@ def form_if_complete(s: State, now: Instant) -> None:
     s.remembering, s.line_known = formed.remembering, False
     s.lease.next_at = now  # everybody does so, and the heartbeats of all confirm the first lease at once
     s.verdicts.clear()
+    s.fencing.met = formed.met
+    witness.learned(s)
     s.master = formed.master
     for node, peer in formed.peers.items():
         if peer.disallowed:

@@ -20,6 +20,7 @@ from corolistener.core import (
     recovery,
     unreconciled,
     watchdog,
+    witness,
 )
 from corolistener.core.actions import (
     Action,
@@ -55,6 +56,8 @@ from corolistener.core.events import (
     GroupChanged,
     HypervisorLost,
     LeaveAsked,
+    LedgerAsked,
+    Linked,
     Listed,
     OrderAsked,
     QuorumChanged,
@@ -210,11 +213,12 @@ class Core:
                 s.shelf.recalled(event)
             case OrderAsked():
                 orders.asked(s, event, now)
-            case Armed(timeout_ms):
-                s.restate = s.restate or timeout_ms != s.watchdog_ms
-                s.watchdog_ms = timeout_ms
+            case Armed() | Linked():
+                self._told(event)
+            case LedgerAsked():
+                witness.asked(s, event, keeping.enough)
             case ConfirmAsked() | AlarmAsked():
-                recovery.asked(s, event)
+                recovery.asked(s, event, now)
             case _:
                 assert_never(event)
 
@@ -262,6 +266,15 @@ class Core:
         if not duties.nothing_held:
             locks = ",".join(lock.value for lock in found.locks)
             self.state.out.note(NoteCode.ADOPTED, address=found.address, locks=locks, service=found.service)
+
+    def _told(self, event: Armed | Linked) -> None:
+        s = self.state
+        match event:
+            case Armed(timeout_ms):
+                s.restate = s.restate or timeout_ms != s.watchdog_ms
+                s.watchdog_ms = timeout_ms
+            case Linked(nodes):
+                s.fencing.linked = frozenset(nodes)
 
     def _conflict(self, mac: str) -> None:
         s = self.state

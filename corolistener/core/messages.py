@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import ConfigId, NodeEntry
+from corolistener.core.edits import AddNode as AddNode
+from corolistener.core.edits import Change as Change
+from corolistener.core.edits import EditNode as EditNode
+from corolistener.core.edits import PushText as PushText
+from corolistener.core.edits import RemoveNode as RemoveNode
+from corolistener.core.edits import Restamp as Restamp
+from corolistener.core.edits import RevertTo as RevertTo
+from corolistener.core.edits import SetPriorities as SetPriorities
 from corolistener.core.ledger import Rows, Version
 from corolistener.core.reports import NO_INVENTORY as NO_INVENTORY
 from corolistener.core.reports import Inventory as Inventory
@@ -36,6 +44,9 @@ class Hello:
 
     For VMs: `ledger` is the newest version it has; `lease_ms` (0: it announces nothing), `grace_ms` and `watchdog_ms` (0: none
     is armed) say when it has suspended everything or is reset, once it is lost; `capacity` None: it is not to be given VMs.
+    `met` are the nodes that the sender, or a member that told it, has seen since the cluster started (core/start). `doubted`:
+    its ledger is no witness of what was committed; `heard`: which nodes announced to have stored which version (core/witness).
+    `weak`: why the sender's watchdog may stand still together with it (core/ledger, Known).
     """
 
     ring: RingId
@@ -63,6 +74,10 @@ class Hello:
     capacity: Capacity | None = None
     inventory: Inventory = NO_INVENTORY
     view: tuple[NodeId, ...] = ()
+    met: tuple[NodeId, ...] = ()
+    doubted: bool = False
+    heard: tuple[tuple[Version, tuple[NodeId, ...]], ...] = ()
+    weak: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,68 +150,19 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenLedger:
+    """An operator orders to open the ledger with what the members of this ring remember, though they may not know all."""
+
+    ring: RingId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The master admits a disallowed node again."""
 
     node: NodeId
     incarnation: str
-
-
-@dataclass(frozen=True, slots=True)
-class PushText:
-    """Replace the whole file. Its config_version must not be lower than the one in force."""
-
-    text: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RevertTo:
-    """The kept file `corosync.conf.VERSION`, with a new version."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddNode:
-    """A new entry of the nodelist; id 0 lets the master choose the lowest free one."""
-
-    address: str
-    id: NodeId = NodeId(0)
-    name: str = ""
-    priority: int = 0
-    replication: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EditNode:
-    """Change what is not None."""
-
-    id: NodeId
-    name: str | None = None
-    priority: int | None = None
-    replication: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveNode:
-    """Take a node that is not a member out of the nodelist."""
-
-    id: NodeId
-
-
-@dataclass(frozen=True, slots=True)
-class SetPriorities:
-    """Priorities only, as a takeover does."""
-
-    priorities: tuple[tuple[NodeId, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Restamp:
-    """The file in force with a new version: two files had the same one."""
-
-
-Change = PushText | RevertTo | AddNode | EditNode | RemoveNode | SetPriorities | Restamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +297,7 @@ Message = (
     | Entries
     | Confirm
     | Alarm
+    | OpenLedger
     | Verdict
     | Proposed
     | Ordered

@@ -8,6 +8,7 @@ from corolistener.core.events import (
     Delivered,
     Event,
     Finished,
+    Linked,
     Listed,
     Shelved,
     TimePassed,
@@ -36,7 +37,7 @@ def electing(event: Event) -> bool:
     """It may change what the election is made of: ring, group, quorum, what members say of themselves, the settings."""
     if isinstance(event, Delivered):
         return not isinstance(event.message, UNELECTING)
-    return not isinstance(event, TimePassed | Finished | Listed | CopyChanged | Defined | Shelved | Armed)
+    return not isinstance(event, TimePassed | Finished | Listed | CopyChanged | Defined | Shelved | Armed | Linked)
 
 
 def ends_there(action: Action) -> bool:

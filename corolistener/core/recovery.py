@@ -6,7 +6,7 @@ here. So a master that dies in the middle of anything takes nothing with it.
 
 from dataclasses import replace
 
-from corolistener.core import adoption, keeping, moves, orders
+from corolistener.core import adoption, keeping, moves, orders, start
 from corolistener.core.actions import Answer, Fence, Multicast, Spare, Until
 from corolistener.core.config import ProofKind
 from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
@@ -75,6 +75,8 @@ def _count(s: State, now: Instant) -> None:
     if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
         for node in (*owed(s), *s.desk.fences):
             s.fencing.gone.setdefault(node, now)
+        if s.lease.valid(now):
+            start.wait(s, owed(s), now)
 
 
 def _changes(s: State, now: Instant) -> Rows:
@@ -122,7 +124,7 @@ def _accepted(s: State, node: NodeId) -> tuple[ProofKind, ...]:
     `suspend` trusts its daemon to suspend what runs there. It is no proof while a VM is on its way to the node, because the VM
     may arrive after that daemon has left.
     """
-    proofs = s.config.care.proofs
+    proofs = s.config.care.accepted(s.keeping.ledger.known[node].weak)
     return tuple(kind for kind in proofs if kind is not ProofKind.SUSPEND) if moves.incoming(s, node) else proofs
 
 
@@ -159,7 +161,8 @@ def _fence(s: State, now: Instant) -> None:
     wanted = [n for n in gone if n in care.agents and n in ledger.known and ledger.proven(n) is None]
     for node in [node for node, each in fencing.attempts.items() if node not in wanted and each.ticket is None]:
         del fencing.attempts[node]
-    for node in [node for node in wanted if now >= fencing.spared.get(node, now)]:
+    ready = [node for node in wanted if node in s.desk.fences or start.over(s, node, now)]
+    for node in [node for node in ready if now >= fencing.spared.get(node, now)]:
         attempt = fencing.attempts.setdefault(node, Attempt(ledger.known[node].boot))
         if attempt.done_at is not None:
             _judge(s, node, attempt, now)
@@ -278,9 +281,9 @@ def settle_alarm(s: State, rows: Rows) -> None:
     s.alarm = None
 
 
-def asked(s: State, event: ConfirmAsked | AlarmAsked) -> None:
+def asked(s: State, event: ConfirmAsked | AlarmAsked, now: Instant) -> None:
     """An operator at this node. What cannot be is refused at once; the rest goes to the ring."""
-    why = ""
+    why, wait_ms = "", 0
     match event:
         case ConfirmAsked(_, node, by):
             known = s.keeping.ledger.known.get(node)
@@ -289,6 +292,7 @@ def asked(s: State, event: ConfirmAsked | AlarmAsked) -> None:
             elif known is None:
                 why = f"node {node} never was part of this cluster's quorum"
             elif s.group.joined:
+                wait_ms = max(0, s.fencing.gone.get(node, now) + known.lease_ms + known.grace_ms - now)
                 s.out.do(Multicast(Confirm(node, known.boot, by)))
         case AlarmAsked(_, calm, reason, at):
             if calm == (s.keeping.ledger.panic is None):
@@ -297,7 +301,8 @@ def asked(s: State, event: ConfirmAsked | AlarmAsked) -> None:
                 s.out.do(Multicast(Alarm(calm, reason, at)))
     if not why and not s.group.joined:
         why = "corosync is not connected"
-    s.out.do(Answer(event.request, done=True, code="refused" if why else "ok", fields=(("why", why),) if why else ()))
+    fields = (("why", why),) if why else (("wait_ms", str(wait_ms)),) if wait_ms else ()
+    s.out.do(Answer(event.request, done=True, code="refused" if why else "ok", fields=fields))
 
 
 def deadline(s: State) -> list[Instant]:
@@ -305,6 +310,7 @@ def deadline(s: State) -> list[Instant]:
     at = [each.retry_at for each in s.fencing.attempts.values() if each.ticket is None and each.done_at is None]
     at += [Instant(each.done_at + s.config.timing.agent_ms) for each in s.fencing.attempts.values() if each.done_at is not None]
     at += s.fencing.spared.values()
+    at += start.deadline(s)
     at += moves.due(s) if s.acting else []
     for node, since in s.fencing.gone.items():
         known = s.keeping.ledger.known.get(node)

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
-from corolistener.core.config import ConfigId
+from corolistener.core.config import ConfigId, ProofKind
 from corolistener.core.election import has_replica, obstacles
-from corolistener.core.keeping import stable
+from corolistener.core.keeping import enough, stable
 from corolistener.core.ledger import Panic, Version
 from corolistener.core.mastership import candidates, cleared
 from corolistener.core.recovery import owed
+from corolistener.core.start import left_ms
 from corolistener.core.state import State
 from corolistener.core.view import Epoch, RingId
+from corolistener.core.witness import obstacle
 from corolistener.ids import Instant, NodeId
 
 
@@ -32,7 +34,8 @@ class NodeStatus:
 class LedgerStatus:
     """What this node has of the ledger. `stored` is what a loss of power would leave it.
 
-    `open`: the line has agreed on it. `stable`: all of it is on the disks of a majority.
+    `open`: the line has agreed on it. `stable`: all of it is on the disks of a majority. `doubt`: why this node's ledger is no
+    witness of what was committed; `waits`: why the members here must not open it; '' where there is nothing to say.
     """
 
     version: Version
@@ -40,15 +43,21 @@ class LedgerStatus:
     open: bool
     stable: bool
     placements: int
+    doubt: str = ""
+    waits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """A node that is gone and may have VMs that should run: how many, and the kind of proof that it runs nothing, or ''."""
+    """A node that is gone and may have VMs that should run: how many, and the kind of proof that it runs nothing, or ''.
+
+    `agent_waits_ms`: no member has seen the node since the cluster started, and its fence agent waits this long for it.
+    """
 
     node: NodeId
     vms: int
     proof: str
+    agent_waits_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ def status_of(s: State, now: Instant) -> Status:
         waits_for=() if not s.acting or cleared(s, now) else tuple(sorted(n for n in s.claims if n != s.me)),
         bad_messages=sum(s.bad.values()),
         ledger=_ledger(s),
-        owed=tuple(_debt(s, node) for node in owed(s)),
+        owed=tuple(_debt(s, node, now) for node in owed(s)),
         proven=tuple((node, proof.kind.value) for node, proof in sorted(s.keeping.ledger.proofs.items())),
         panic=s.keeping.ledger.panic,
     )
@@ -131,10 +140,13 @@ def _ledger(s: State) -> LedgerStatus:
         open=keeping.open,
         stable=stable(s) >= keeping.version.index,
         placements=len(keeping.ledger.placements),
+        doubt=keeping.doubt,
+        waits=obstacle(s, enough) if s.quorate and s.group.settled and s.group.present and not keeping.open else "",
     )
 
 
-def _debt(s: State, node: NodeId) -> Debt:
+def _debt(s: State, node: NodeId, now: Instant) -> Debt:
     proof = s.keeping.ledger.proven(node)
     vms = sum(row.on for row in s.keeping.ledger.on(node))
-    return Debt(node, vms, proof.kind.value if proof is not None else "")
+    waits = ProofKind.AGENT in s.config.care.proofs and proof is None and node not in s.desk.fences
+    return Debt(node, vms, proof.kind.value if proof is not None else "", left_ms(s, node, now) if waits else 0)

@@ -51,6 +51,9 @@ CORE = {
     "replication-off-master": "The master has no replica of the database.",
     "invariant-broken": "This program contradicts itself: this node decides nothing any more.",
     "ledger-open": "The ledger of the cluster is open, with this version.",
+    "ledger-went-back": "The ledger of a node was restored, copied or taken back: the node is no witness.",
+    "ledger-waits": "The ledger is not opened, because the members that remember it are no majority.",
+    "ledger-forced-open": "An operator has ordered to open the ledger with what the members here remember.",
     "ledger-not-stored": "The ledger cannot be written to the disk of this node.",
     "vm-started": "A VM runs here.",
     "vm-resumed": "A VM that was suspended runs again.",
@@ -73,6 +76,7 @@ CORE = {
     "node-readmitted": "A node is given VMs again.",
     "emptying": "This node is shut down: its VMs are moved or stopped first.",
     "proof-missing": "It is not proven that a lost node runs nothing: its VMs are not started elsewhere yet.",
+    "node-awaited": "No member has seen this node since the cluster started: its fence agents wait for it.",
     "fencing": "A fence agent is asked to switch a node off.",
     "fenced": "A node has been switched off.",
     "fence-refused": "The word of a fence agent is not believed, for this reason.",
@@ -113,6 +117,7 @@ SHELL = {
     "stopped": "The daemon has stopped.",
     "votes-recounted": "corosync has lost count of votes after a reload, and was told to count again.",
     "watchdog": "The state of the watchdog has changed.",
+    "watchdog-weak": "What this node measures is no proof to the others, because it may stand still: see weak_watchdogs.",
     "watchdog-missing": "A watchdog is required, and there is none.",
 }
 """Codes of what the core does not know of."""

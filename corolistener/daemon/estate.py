@@ -26,6 +26,7 @@ from corolistener.daemon.settings import Settings
 from corolistener.effects import managed
 from corolistener.effects.definitions import Definitions
 from corolistener.effects.fence import FenceAgents
+from corolistener.effects.virtual import weakness
 from corolistener.effects.watchdog import Device, Mode, Watchdog
 from corolistener.errors import ConfigError, EffectError
 from corolistener.ids import NodeId, Ticket, VmName
@@ -58,6 +59,7 @@ class Estate:
         self._state = Path(settings.paths.state)
         self.capacity: Capacity | None = None
         self._barred = False
+        self.weak = ""
         self.definitions = Definitions(self._state / "definitions")
         self.agents = FenceAgents(settings.agents, _names(cluster), me, linked, self._say)
         self.watchdog = Watchdog(
@@ -135,6 +137,8 @@ class Estate:
             parallel_starts=self.settings.vms.parallel_starts,
             on_shutdown=OnShutdown(self.settings.vms.on_shutdown),
             disallowed=Unreconciled(self.settings.fencing.disallowed),
+            weak=self.weak,
+            weak_watchdogs=self.settings.fencing.weak_watchdogs,
         )
 
     async def open(self) -> list[Event]:
@@ -145,7 +149,11 @@ class Estate:
         shelved, timeout_ms = await self.definitions.recall(), 0
         try:
             timeout_ms = await self.watchdog.open()
-            self._log.say(logging.INFO, "watchdog", **dict(self.watchdog.found))
+            found = dict(self.watchdog.found)
+            self._log.say(logging.INFO, "watchdog", **found)
+            self.weak = weakness(found.get("identity", "") if timeout_ms else "")
+            if self.weak:
+                self._log.say(logging.WARNING, "watchdog-weak", why=self.weak)
         except EffectError as error:
             self._barred = True
             self._log.say(logging.ERROR, "watchdog-missing", why=f"{error.why}; this node is given no vms")

@@ -19,6 +19,7 @@ from corolistener.core.status import Status
 from corolistener.daemon.clock import now
 from corolistener.daemon.effects import AsyncEffect, Perform
 from corolistener.daemon.estate import Estate
+from corolistener.daemon.links import Links
 from corolistener.daemon.membership import Membership, Timers
 from corolistener.daemon.notes import Log
 from corolistener.daemon.sdnotify import Notifier
@@ -64,6 +65,7 @@ class Node:
         self._running = False
         self._told_broken = False
         self._notes: list[tuple[float | None, Note]] = []
+        self._links: asyncio.Task[None] | None = None
         self.addresses = Addresses(settings.address, self.observe)
         self.locks = LockFiles(settings.locks.directory, me, self.boot)
         self.service = Service(settings.service, settings.cluster.corosync_conf)
@@ -108,7 +110,9 @@ class Node:
         told = await self.estate.open()
         if self.locks.cleared:
             self.log.say(logging.WARNING, "locks-cleared", **dict(self.locks.cleared))
-        self.take([recalled, *told, found])
+        self.config = self._config(self.config.me, self.config.cluster)  # the watchdog is known now
+        self.take([e.Configured(self.config), recalled, *told, found])
+        self._links = asyncio.create_task(Links(lambda: tuple(self.pump.core.state.fencing.awaited), self.observe).watch())
 
     def _put_aside(self, path: Path, why: str) -> None:
         self.log.say(logging.ERROR, "ledger-damaged", path=path, why=why)
@@ -125,6 +129,8 @@ class Node:
         """Close the neighbours; what is held stays held."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._links is not None:
+            self._links.cancel()
         self._write_notes()
         await self.addresses.close()
         await self.service.close()
@@ -258,6 +264,7 @@ class Node:
                 restart_ms=fencing.restart_ms,
                 hello_ms=fencing.hello_ms,
                 margin_ms=fencing.margin_ms,
+                start_grace_ms=int(fencing.start_grace_s * 1000),
             )
 
     def _timers_told(self, timers: Timers) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import corolistener
 from corolistener.core.actions import Answer
 from corolistener.core.config import CloudAddress
-from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event, OrderAsked
+from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event, LedgerAsked, OrderAsked
 from corolistener.core.messages import PROTOCOL, TEXT_MOST, AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
-from corolistener.core.status import LedgerStatus, NodeStatus, Status
+from corolistener.core.status import Debt, LedgerStatus, NodeStatus, Status
 from corolistener.core.view import NO_RING
 from corolistener.core.wishes import Wishes, WishOrder
 from corolistener.coroconf.facts import NODEID_MAX, PRIO_MAX, VERSION_MAX
@@ -74,7 +74,7 @@ class Operators:
                 return await self._may_start(vm_frames.name_in(args))
             case _ if vm_frames.orders(verb):
                 return await self._order(verb, args, peer, progress)
-            case "fence-confirm" | "panic" | "recover":
+            case "fence-confirm" | "panic" | "recover" | "open-ledger":
                 return await self._decree(verb, args, peer, progress)
             case "prepare-restart":
                 self.prepared.set()
@@ -130,9 +130,13 @@ class Operators:
         if verb == "fence-confirm":
             lost = NodeId(_whole(args, "node", NODEID_MAX))
             by = f"{_name(peer.uid)} at node {self.node.config.me}"
-            await self._ask(lambda number: ConfirmAsked(number, lost, by), progress)
+            told = await self._ask(lambda number: ConfirmAsked(number, lost, by), progress)
             so = await self._becomes(lambda seen: all(debt.proof for debt in seen.owed if debt.node == lost))
-            return {"in_force": so}
+            return {"in_force": so, "wait_ms": int(told.get("wait_ms", 0))}
+        if verb == "open-ledger":
+            by = f"{_name(peer.uid)} at node {self.node.config.me}"
+            await self._ask(lambda number: LedgerAsked(number, by), progress)
+            return {"in_force": await self._becomes(lambda seen: seen.ledger.open)}
         calm, reason = verb == "recover", "" if verb == "recover" else _reason(args)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         await self._ask(lambda number: AlarmAsked(number, calm, reason, at), progress)
@@ -292,11 +296,20 @@ def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None) -> 
         "locks": {"service": duties["service-lock"] is True, "relocated": duties["relocated-lock"] is True},
         "bad_messages": status.bad_messages,
         "ledger": _ledger_frame(status.ledger),
-        "owed": [{"node": debt.node, "vms": debt.vms, "proof": debt.proof or None} for debt in status.owed],
+        "owed": [_debt_frame(debt) for debt in status.owed],
         "proven": [{"node": node, "proof": proof} for node, proof in status.proven],
         "panic": None
         if status.panic is None
         else {"reason": status.panic.reason, "evidence": status.panic.evidence, "at": status.panic.at},
+    }
+
+
+def _debt_frame(debt: Debt) -> Frame:
+    return {
+        "node": debt.node,
+        "vms": debt.vms,
+        "proof": debt.proof or None,
+        "agent_waits_ms": debt.agent_waits_ms,
     }
 
 
@@ -307,6 +320,8 @@ def _ledger_frame(ledger: LedgerStatus) -> Frame:
         "open": ledger.open,
         "stable": ledger.stable,
         "placements": ledger.placements,
+        "doubt": ledger.doubt or None,
+        "waits": ledger.waits or None,
     }
 
 

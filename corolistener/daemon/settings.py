@@ -116,6 +116,8 @@ class Fencing:
     watchdog: Annotated[Literal["required", "automatic", "off"], kinds.one_of("required", "automatic", "off")] = "automatic"
     watchdog_device: Annotated[str, kinds.PATH] = "/dev/watchdog"
     disallowed: Annotated[Literal["kill", "hold"], kinds.one_of("kill", "hold")] = "kill"
+    weak_watchdogs: Annotated[bool, kinds.FLAG] = False
+    start_grace_s: Annotated[float, kinds.seconds(0, 3600)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ class Settings:
             restart_ms=given.restart_ms,
             hello_ms=given.hello_ms,
             margin_ms=given.margin_ms,
+            start_grace_ms=int(given.start_grace_s * 1000),
         )
 
 

@@ -12,6 +12,7 @@ syncs. locking_mode EXCLUSIVE: there is one writer, no shared memory is needed, 
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import sqlite3
 import stat
@@ -21,11 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from corolistener.core.actions import Record
 from corolistener.core.events import Recalled
 from corolistener.core.ledger import Version
-from corolistener.effects import files
+from corolistener.effects import files, marks
 from corolistener.errors import ConfigError, EffectError
+from corolistener.ids import NodeId
 from corolistener.wire import rows
 
 NAME = "ledger.sqlite"
@@ -37,6 +41,8 @@ SCHEMA = 1
 """`user_version`; higher ones belong to programs that know more than this one."""
 WAL = "PRAGMA journal_mode = WAL"
 TABLE = """CREATE TABLE ledger (kind TEXT, key TEXT, row TEXT, sum INTEGER, PRIMARY KEY (kind, key)) WITHOUT ROWID"""
+BESIDE = "CREATE TABLE IF NOT EXISTS beside (name TEXT PRIMARY KEY, row TEXT, sum INTEGER) WITHOUT ROWID"
+"""`marks` of the file, and what was `heard` of the others' disks; older programs do not look at this table."""
 LOCK_S = 2.0
 """How long a former process may take to end."""
 DAMAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
@@ -51,11 +57,15 @@ class Damaged(Exception):
 class LedgerFile:
     """The ledger in `directory`/ledger.sqlite, open from the first call to `close`, and again after every failure.
 
-    `aside` are files that were put aside because they were damaged, and why, since it was last cleared.
+    `aside` are files that were put aside because they were damaged, and why, since it was last cleared. `place` is where the
+    file really is, if this is a copy of it to be read.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, place: Path | None = None) -> None:
         self.directory, self.path = directory, directory / NAME
+        self._marked = place or self.path
+        self._counter = marks.Counter(self._marked.parent.with_name(f"{self._marked.parent.name}.mark"))
+        self._serial = ""
         self.aside: list[tuple[Path, str]] = []
         self._db: sqlite3.Connection | None = None
         self._place = (0, 0)
@@ -80,8 +90,15 @@ class LedgerFile:
     def _recall(self) -> Recalled:
         if os.path.exists(self.path) and not os.access(self.directory, os.W_OK):
             return self._recall_from_copy()
-        self._version, content = rows.whole(_content(self._opened()))
-        return Recalled(self._version, content)
+        db = self._opened()
+        self._version, content = rows.whole(_content(db))
+        found, heard = _beside(db)
+        self._serial = found.serial
+        doubt = ""
+        if self._version != Version():
+            doubt = marks.difference(found, marks.marks_of(self._marked, found.serial)) if found.file else ""
+            doubt = doubt or self._counter.contradicts(self._version, found.serial)
+        return Recalled(self._version, content, heard, doubt)
 
     def _recall_from_copy(self) -> Recalled:
         """SQLite reads no file with a log where it may not write."""
@@ -89,12 +106,12 @@ class LedgerFile:
             for companion in COMPANIONS:
                 with contextlib.suppress(FileNotFoundError):
                     shutil.copyfile(f"{self.path}{companion}", f"{scratch}/{NAME}{companion}")
-            copy = LedgerFile(Path(scratch))
+            copy = LedgerFile(Path(scratch), self.path)
             recalled = copy.recall()
             copy.close()
         if copy.aside:
             raise EffectError("recall", f"{self.path}: {copy.aside[0][1]}, and it cannot be put aside")
-        self._version = recalled.version
+        self._version, self._serial = recalled.version, copy._serial
         return recalled
 
     def _absent(self) -> bool:
@@ -128,10 +145,21 @@ class LedgerFile:
         db.executemany("DELETE FROM ledger WHERE kind = ? AND key = ?", rows.absent(action.rows))
         changed = [rows.encode(row) for row in (*rows.present(action.rows), action.version)]
         db.executemany("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?)", [(*row, _sum(*row)) for row in changed])
+        self._write_beside(db, action)
         db.execute("COMMIT")
         if not self._in_place():
             raise EffectError("Record", f"{self.path} was moved or removed while it was in use")
         self._version = action.version
+        self._counter.write(action.version, self._serial)
+
+    def _write_beside(self, db: sqlite3.Connection, action: Record) -> None:
+        """What was heard of others; and the marks, where all is written, or an older program wrote none: a file that is doubted
+        stays so until the whole ledger was taken from the others."""
+        db.execute(BESIDE)
+        if action.whole or not _beside(db)[0].file:
+            self._serial = self._serial or secrets.token_hex(8)
+            _put_beside(db, "marks", marks.encode(marks.marks_of(self.path, self._serial)))
+        _put_beside(db, "heard", msgspec.json.encode(action.heard).decode())
 
     def close(self) -> None:
         """Let go of the file; also twice."""
@@ -240,6 +268,7 @@ def _examine(db: sqlite3.Connection) -> None:
     if told != "ok":
         raise Damaged(str(told).splitlines()[0])
     _content(db)
+    _beside(db)
 
 
 def _content(db: sqlite3.Connection) -> list[rows.Row]:
@@ -255,6 +284,26 @@ def _content(db: sqlite3.Connection) -> list[rows.Row]:
     if found and not any(isinstance(row, Version) for row in found):
         raise Damaged("it has no version")
     return found
+
+
+def _beside(db: sqlite3.Connection) -> tuple[marks.Marks, tuple[tuple[NodeId, Version], ...]]:
+    """The marks of the file as it was written, and what was heard. Raises Damaged. An older program has written neither."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'beside'").fetchall():
+        return marks.Marks(), ()
+    found = {}
+    for name, text, total in db.execute("SELECT name, row, sum FROM beside"):
+        if _sum("beside", name, text) != total:
+            raise Damaged(f"the row beside {name!r} has another checksum")
+        found[name] = text
+    try:
+        heard = msgspec.json.decode(found.get("heard", "[]"), type=tuple[tuple[NodeId, Version], ...])
+        return marks.decode(found["marks"]) if "marks" in found else marks.Marks(), heard
+    except (ValueError, TypeError) as error:
+        raise Damaged(str(error)) from error
+
+
+def _put_beside(db: sqlite3.Connection, name: str, text: str) -> None:
+    db.execute("INSERT OR REPLACE INTO beside VALUES (?, ?, ?)", (name, text, _sum("beside", name, text)))
 
 
 def _version(db: sqlite3.Connection) -> Version:

@@ -203,6 +203,7 @@ def _digest(s: State) -> dict[str, Any]:
         "agreed": s.agreed,
         "nodes": s.nodes,
         "database": s.database,
+        "met": sorted(s.fencing.met),
         "claims": sorted(node for node, since in s.claims.items() if since is None),
     }
 

@@ -84,6 +84,22 @@ def _restarts(dice: Random, nodes: list[NodeId], now: int) -> Iterator[Entry]:
         now += dice.choice((2500, 4000, 6000))
 
 
+def _forgotten_majority(dice: Random, nodes: list[NodeId], now: int) -> Iterator[Entry]:
+    """Some nodes are away while much is changed; then one that knows of it goes back, and the others that know lose power."""
+    order = dice.sample(nodes, len(nodes))
+    away, back, rest = order[: (len(nodes) - 1) // 2], order[-1], order[(len(nodes) - 1) // 2 : -1]
+    for node in away:
+        yield Entry(now, "power-off", f"n{node}", (), 14_000)
+    for later in (6000, 8000):
+        yield _hit(dice, nodes, now + later, "operator-fills", f"n{dice.choice([back, *rest])}")
+    for later in (7000, 9000):
+        yield _hit(dice, nodes, now + later, "operator-excuses", f"n{back}", 60_000)
+    words = dice.choice((("backup", "2"), ("backup", "9"), ("snapshot", "1"), ("clone", f"n{away[0] if away else back}")))
+    yield Entry(now + 13_000, "store-goes-back", f"n{back}", words, 50)
+    for node in rest:
+        yield Entry(now + 13_000, "power-off", f"n{node}", (), dice.choice((20_000, 40_000)))
+
+
 def _about_it(fault: str, words: tuple[str, ...]) -> tuple[str, ...]:
     """What hits a VM hits the one that is on its way."""
     return (ITS, *words[1:]) if fault.startswith(("vm-crashes", "user-", "operator-moves")) else words
@@ -97,6 +113,6 @@ def _hit(dice: Random, nodes: list[NodeId], at: int, name: str, target: str, las
 
 EPISODES: tuple[Episode, ...] = (
     *(_comes_and_goes, _comes_and_goes, _again_and_again, _on_the_way, _on_the_way),
-    _cannot_put_in_order,
+    *(_cannot_put_in_order, _forgotten_majority),
     *(_restarts, _restarts),
 )

@@ -16,6 +16,9 @@ from corolistener.ids import NodeId
 from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
+from corolistener.sim.start_faults import START_FAULTS
+from corolistener.sim.store_faults import STORE_FAULTS
+from corolistener.sim.time_faults import TIME_FAULTS
 from corolistener.sim.vm_conditions import VM_CONDITIONS
 from corolistener.sim.vm_faults import VM_FAULTS
 from corolistener.sim.votes_faults import VOTES_FAULTS
@@ -270,7 +273,7 @@ def _cut_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
     return tuple(f"n{node}" for node in sorted(dice.sample(nodes, dice.choice((0, dice.randint(0, len(nodes) - 1))))))
 
 
-HANGING = ("service-start", "address", "reload", "reload-answer")
+HANGING = ("service-start", "address", "reload", "reload-answer", "store")
 LONG = (2000, 4000, 9000, 20_000)
 FAULTS: dict[str, Fault] = {
     "power-off": Fault(_power, 5, (50, 1000, 3000, 6000, 12_000, 30_000), _pull_words),
@@ -296,5 +299,8 @@ FAULTS: dict[str, Fault] = {
 }
 """A fault's name, as stories and seeds say it."""
 
-ALL_FAULTS, ALL_CONDITIONS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **CARE_FAULTS}, {**CONDITIONS, **VM_CONDITIONS}
+ALL_FAULTS, ALL_CONDITIONS = (
+    {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **CARE_FAULTS, **START_FAULTS, **STORE_FAULTS, **TIME_FAULTS},
+    {**CONDITIONS, **VM_CONDITIONS},
+)
 """Those of VMs are drawn only where there are VMs."""

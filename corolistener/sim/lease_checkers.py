@@ -28,7 +28,7 @@ class LeaseChecker:
         self._account(able)
         for node, daemon in self.world.daemons.items():
             without, ends = self.without.get(node), daemon.pump.core.state.lease.ends
-            if without is None or ends is None or self.world.options.two_node:
+            if without is None or ends is None or self.world.options.two_node or self.world.machines[node].suspended:
                 continue
             (since, lease_ms), until = without, self.world.time_of(node, ends)
             if until > since + lease_ms + SLACK_MS:

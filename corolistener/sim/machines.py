@@ -40,6 +40,12 @@ class Machine:
     memory: Memory = field(default_factory=Memory)
     boot: int = 0
     powered: bool = False
+    booting: bool = False
+    """It has power, and its daemon has not been started yet."""
+    suspended: bool = False
+    """Its clock has stood still: nothing that it measures itself is true."""
+    went_back: int | None = None
+    """Its ledger file went back, and had seen this many writes then."""
     address: bool = False
     locks: set[Lock] = field(default_factory=set)
     service: bool = False
@@ -50,7 +56,7 @@ class Machine:
 
     def power_off(self) -> None:
         """Everything that lives in memory is gone, /tmp with it."""
-        self.powered = self.address = self.service = False
+        self.powered = self.booting = self.address = self.service = False
         self.locks.clear()
         self.hung.clear()
 

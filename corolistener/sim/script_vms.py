@@ -22,6 +22,8 @@ from corolistener.core.notes import NoteCode
 from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder, Wishes, WishOrder
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Manner
+from corolistener.sim.start_faults import cold_start
+from corolistener.sim.store_faults import goes_back
 from corolistener.sim.vms import STORAGE, Estate, read_options, read_vm, span_ms
 from corolistener.sim.world import World
 
@@ -159,11 +161,28 @@ class VmVerbs:
             raise ValueError(f"nobody can order {verb!r}: {', '.join(orders)}")
         self.estate.order(_node(name), orders[verb]())
 
+    def do_cold_start(self, *words: str) -> None:
+        """All nodes lose power and get it back together: `cold-start n1 n2 n3+8000`, where n3 needs 8 s longer to boot;
+        `n3+8000+2000`: its daemon comes 2 s after its corosync."""
+        assert self.world is not None
+        back = cold_start(self.world, NodeId(0), words)
+        back()
+
     def do_panic(self, name: str, *reason: str) -> None:
         self.estate.alarm(_node(name), calm=False, reason=" ".join(reason))
 
-    def do_recover(self, name: str) -> None:
-        self.estate.alarm(_node(name), calm=True)
+    def do_recover(self, name: str, *words: str) -> None:
+        """`recover n1`: from a panic; `recover n1 ledger`: open the ledger with what is here."""
+        if words == ("ledger",):
+            self.estate.open_ledger(_node(name))
+        else:
+            self.estate.alarm(_node(name), calm=True)
+
+    def do_store(self, name: str, *words: str) -> None:
+        """The node loses power, and its ledger file goes back: `store n1 backup 5`, `... snapshot 1`, `... clone n2`."""
+        assert self.world is not None
+        if goes_back(self.world, _node(name), words) is None:
+            raise ValueError("there is nothing to go back to")
 
     def show_vms(self) -> None:
         """One line for each VM: where it is placed, and which copies there are in truth."""

@@ -35,6 +35,7 @@ PACES = (1, 1, 4, 12, 12)
 TIMINGS = ((500, 5130), (500, 5130), (500, 5130), (200, 3000), (1000, 8000))
 """heartbeat_ms and lease_ms, as pairs that safety.md allows."""
 RECONCILE_MS = (90_000, 15_000, 5000, 1000)
+START_GRACE_MS = (60_000, 20_000, 20_000, 5000)
 CONDITIONAL = 0.25
 INSTALLED = 0.1
 """So many clusters are installed while their VMs run already."""
@@ -140,7 +141,9 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         entries += more
         absent = absent if may_stay_off(options.quorum, names, absent) else ()
     if vms:  # drawn last, so that all else of a seed is what it was before
-        options.timing = replace(options.timing, reconcile_ms=dice.choice(RECONCILE_MS))
+        options.timing = replace(
+            options.timing, reconcile_ms=dice.choice(RECONCILE_MS), start_grace_ms=dice.choice(START_GRACE_MS)
+        )
         if dice.random() < INSTALLED:
             created = min((each.at for each in entries if each.fault == "vm-created"), default=now) + CREATING_MS // 2
             anew = care_faults.installation(dice, boots, created)

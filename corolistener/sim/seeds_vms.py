@@ -13,6 +13,8 @@ FENCING = (
     *[("watchdog=off", "agents")] * 3,
     ("watchdog=60s", "agents"),
     ("watchdog=off",),
+    *[("watchdog=10s", "agents", "weak")] * 2,
+    ("watchdog=10s", "weak"),
     ("watchdog=off", "proofs=farewell,suspend,operator"),
 )
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from corolistener.core import keeping
-from corolistener.core.actions import FeedWatchdog, ResumeVm, StartVm, TicketedAction, Until
+from corolistener.core.actions import FeedWatchdog, Fence, ResumeVm, StartVm, TicketedAction, Until
 from corolistener.core.ledger import Ledger, Placed, Rows, Version, same_chapter
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Chapter, Entries, Farewell, Inventory, Message
+from corolistener.core.messages import Chapter, Entries, Farewell, Inventory, Message, OpenLedger
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim import accounts
@@ -22,6 +22,7 @@ from corolistener.sim.hypervisor import kind_of, name_of
 from corolistener.sim.leaving_checkers import locked_at_farewell
 from corolistener.sim.machines import Machine
 from corolistener.sim.promises import Promises
+from corolistener.sim.start_checkers import StartChecker
 
 if TYPE_CHECKING:
     from corolistener.sim.vms import Estate
@@ -59,6 +60,7 @@ class VmChecker:
         """The VMs that any ledger has ever named."""
         self.leased: dict[NodeId, Daemon] = {}
         """The daemon of each node that has had a lease."""
+        self.starts = StartChecker(world)
 
     def found(self, why: str | None) -> None:
         if self.wrong is None:
@@ -66,6 +68,7 @@ class VmChecker:
 
     def look(self) -> None:
         """Everything that can be wrong at any time."""
+        self.starts.look()
         self._runs_once()
         self._only_under_a_lease()
         for node, daemon in self.world.daemons.items():
@@ -148,7 +151,8 @@ class VmChecker:
                 watchdog = self.estate.nodes[node].watchdog
                 begun = max(self.lease_until.get(node, 0), each.since, watchdog.armed_at)
                 over = begun + timing.grace_ms + timing.margin_ms + SLACK_MS
-                if watchdog.armed and watchdog.works and now > over + watchdog.timeout_ms:
+                true = not self.world.machines[node].suspended  # its watchdog measures true time
+                if true and watchdog.armed and watchdog.works and now > over + watchdog.timeout_ms:
                     self.found(f"{each.vm} runs on node {node} without a lease, and the watchdog does not bite")
                 able = max(self._able_since(each), self.unlicensed.get(node, 0))
                 if now > able + timing.grace_ms + NEWS_MS + SLACK_MS:
@@ -170,6 +174,8 @@ class VmChecker:
                 self.found(started_again(self.world, self.estate, machine.id, action))
                 self._former_holders_stopped(machine.id, name_of(action), type(action).__name__)
                 self._placed_for_good(machine.id, name_of(action), type(action).__name__)
+            case Fence(node=node):
+                self.found(self.starts.fenced(machine.id, node))
             case FeedWatchdog(until=Until(not_after=not_after)):
                 ends = self.world.daemons[machine.id].pump.core.state.lease.ends
                 if ends is None or not_after > ends:
@@ -222,6 +228,8 @@ class VmChecker:
                 self.found(locked_at_farewell(self.world, node))
             case Chapter():
                 self._opens(message)
+            case OpenLedger():
+                self.top = Version()  # an operator has said that nothing newer exists; that may be wrong
             case Entries():
                 self._lawful(node, message)
 
@@ -322,8 +330,12 @@ class VmChecker:
         return any(each.index >= earlier.index for each in self.line_of(later) if replace(each, index=0) == chapter)
 
     def _disks(self, version: Version) -> list[NodeId]:
-        """On which disks a version is, or one made from it."""
-        return [node for node, machine in self.world.machines.items() if self.contains(machine.memory.version, version)]
+        """On which disks a version is, or one made from it. A disk that had it and went back counts, because it is no witness
+        of anything older: no majority of witnesses is without the version."""
+        kept = {node: machine.memory for node, machine in self.world.machines.items()}
+        return [
+            n for n, m in kept.items() if self.contains(m.version, version) or (m.was.seq and self.contains(m.was, version))
+        ]
 
     def _kept(self, version: Version) -> bool:
         """It is on the disks of nodes with more than half of all nodes' votes."""

@@ -26,10 +26,10 @@ from corolistener.core.actions import (
 )
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
-from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, OrderAsked, Outcome, Result, Shelved
+from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, LedgerAsked, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
-from corolistener.core.wishes import ExcuseOrder, Order, StartOrder, StopOrder
+from corolistener.core.wishes import ExcuseOrder, FenceOrder, Order, StartOrder, StopOrder
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Agent, Manner
@@ -53,7 +53,7 @@ class VmOptions:
     """What all nodes have in common as to VMs. `watchdog_ms` 0: no watchdogs. `agents`: every node can fence every other.
 
     `boots_after_ms`: when a machine that was reset or fenced has power again; None for never. `memory_kib` is each node's,
-    `memories` that of single ones.
+    `memories` that of single ones. `weak`: why all watchdogs may stand still with their nodes; `weak_watchdogs`: that is known.
     """
 
     watchdog_ms: int = 10_000
@@ -69,6 +69,8 @@ class VmOptions:
     disallowed: Unreconciled = Unreconciled.KILL
     locks: bool = False
     """A VM cannot be started while another machine has an instance of it: the image is locked."""
+    weak: str = ""
+    weak_watchdogs: bool = False
 
     def memory_of(self, node: NodeId) -> int:
         return dict(self.memories).get(node, self.memory_kib)
@@ -117,6 +119,8 @@ class Estate:
         self.excused: set[NodeId] = set()
         self.unmeasured: set[NodeId] = set()
         """Nodes whose hypervisor has not said yet what they have."""
+        self.to_fence: set[NodeId] = set()
+        """Nodes that an operator ordered to be fenced."""
 
     def _node(self, node: NodeId) -> Node:
         world = self.world
@@ -160,7 +164,8 @@ class Estate:
         measured = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
         capacity = None if node in self.unmeasured else measured
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
-        return Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
+        care = Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
+        return replace(care, weak=o.weak, weak_watchdogs=o.weak_watchdogs)
 
     def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
         return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}
@@ -186,6 +191,7 @@ class Estate:
         hypervisor.frozen = frozen
         if not frozen:
             hypervisor.go_on()
+            self.nodes[node].watchdog.go_on()
 
     def go_on(self, node: NodeId) -> None:
         """A fault of a hypervisor is over."""
@@ -301,6 +307,12 @@ class Estate:
         self._event(at, AlarmAsked(self.world.requests, calm, reason, "2026-01-01 00:00:00"))
         return self.world.requests
 
+    def open_ledger(self, at: NodeId) -> int:
+        """An operator orders at a node to open the ledger with what is here."""
+        self.world.requests += 1
+        self._event(at, LedgerAsked(self.world.requests, "operator"))
+        return self.world.requests
+
     def order(self, at: NodeId, order: Order) -> int:
         """An operator asks at a node for something about VMs or nodes. A stop that comes to pass is what users want."""
         self.world.requests += 1
@@ -310,6 +322,8 @@ class Estate:
                 self.users.wanted[name] = False
             case StartOrder(name):
                 self.users.wanted[name] = True
+            case FenceOrder(node):
+                self.to_fence.add(node)
             case ExcuseOrder(node, on):
                 self.excused = (self.excused | {node}) if on else (self.excused - {node})
         self._event(at, OrderAsked(self.world.requests, order, "operator"))
@@ -363,12 +377,12 @@ class Estate:
 
 def read_options(words: Sequence[str]) -> VmOptions:
     """`[watchdog=10s|off] [agents] [proofs=agent,operator] [boots=20s|never] [memory=64G[,64G ...]] [limit=N] [parallel=N]
-    [shutdown=migrate|stop|refuse] [disallowed=kill|hold] [locks]`.
+    [shutdown=migrate|stop|refuse] [disallowed=kill|hold] [locks] [weak[=known]]`.
 
     Raises ValueError.
     """
     named = dict(word.partition("=")[::2] for word in words)
-    known = {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown", "disallowed", "locks"}
+    known = {"watchdog", "agents", "proofs", "boots", "memory", "limit", "parallel", "shutdown", "disallowed", "locks", "weak"}
     if unknown := sorted(named.keys() - known):
         raise ValueError(f"no option named {unknown[0]!r}")
     usual = VmOptions()
@@ -385,6 +399,8 @@ def read_options(words: Sequence[str]) -> VmOptions:
         on_shutdown=OnShutdown(named.get("shutdown", usual.on_shutdown.value)),
         disallowed=Unreconciled(named.get("disallowed", usual.disallowed.value)),
         locks="locks" in named,
+        weak="this node is a virtual machine" if "weak" in named else "",
+        weak_watchdogs=named.get("weak") == "known",
     )
 
 

@@ -36,7 +36,7 @@ class ClaimChecker:
         """
         now = self.world.heap.now
         for node, daemon in self.world.daemons.items():
-            if self.world.options.two_node or accounts.in_most(self.world, node):
+            if self.world.machines[node].suspended or self.world.options.two_node or accounts.in_most(self.world, node):
                 self.most[node] = now
             lease_ms = daemon.pump.core.state.lease_ms
             ends = daemon.pump.core.state.lease.ends
@@ -48,7 +48,7 @@ class ClaimChecker:
     def _two_masters(self, able: dict[NodeId, State]) -> str | None:
         """Nobody goes on as master beside another one for longer than the lease by which it began."""
         now, timing = self.world.heap.now, self.world.options.timing
-        acting = [node for node, s in sorted(able.items()) if s.acting]
+        acting = [n for n, s in sorted(able.items()) if s.acting and not self.world.machines[n].suspended]
         pairs = set(combinations(acting, 2))
         self.both = {pair: self.both.get(pair, now) for pair in sorted(pairs)}
         for pair, since in self.both.items():

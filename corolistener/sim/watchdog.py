@@ -13,6 +13,7 @@ class Watchdog:
         self.works = True
         self.fed_at: int | None = None
         self.armed_at = 0
+        self.held: int | None = None
 
     @property
     def armed(self) -> bool:
@@ -31,11 +32,22 @@ class Watchdog:
 
     def disarm(self) -> None:
         """Stopped for good, until it is opened again; also by the machine's loss of power."""
-        self.fed_at = None
+        self.fed_at = self.held = None
 
-    def _feed(self) -> None:
-        fed_at = self.fed_at = self.heap.now
-        self.heap.after(self.timeout_ms, lambda: self._tick(fed_at))
+    def hold(self) -> None:
+        """Its time stands still, as a virtual machine's does that is suspended."""
+        if self.fed_at is not None:
+            self.held, self.fed_at = self.heap.now - self.fed_at, -1
+
+    def go_on(self) -> None:
+        """Time goes on where it stood."""
+        if self.held is not None and self.fed_at == -1:
+            self._feed(self.held)
+        self.held = None
+
+    def _feed(self, passed: int = 0) -> None:
+        fed_at = self.fed_at = self.heap.now - passed
+        self.heap.after(max(0, self.timeout_ms - passed), lambda: self._tick(fed_at))
 
     def _tick(self, fed_at: int) -> None:
         if self.fed_at == fed_at and self.works:

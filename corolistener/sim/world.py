@@ -260,6 +260,8 @@ def _fault(action: TicketedAction) -> str:
             return "address"
         case ReloadConfig():
             return "reload"
+        case Record():
+            return "store"
     return ""
 
 
@@ -333,13 +335,14 @@ class World:
 
     # Machines
 
-    def power_on(self, node: NodeId, pull: bool = True, daemon: bool = True) -> None:
+    def power_on(self, node: NodeId, pull: bool = True, daemon: bool = True, corosync: bool = True) -> None:
         machine = self.machines[node]
         if machine.powered:
             return
         machine.powered, machine.boot = True, machine.boot + 1
         self.offset[node] = 1_000_000 * node + 5_000 * machine.boot - self.heap.now
-        self.start_corosync(node, pull)
+        if corosync:
+            self.start_corosync(node, pull)
         if daemon:
             self.start_daemon(node)
 

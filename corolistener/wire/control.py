@@ -26,6 +26,7 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     fence-confirm   node: it is gone and runs nothing; refused for a node that is here
     panic           reason: nothing is decided about VMs any more
     recover         ends a panic
+    open-ledger     the ledger is opened with what the members here remember, though they may not know all that was committed
     vm-start        vm, and node if wanted
     vm-stop         vm, and force: true does not ask its own system to shut down
     vm-move         vm, live (true, false), and `to` if wanted
@@ -133,6 +134,7 @@ VERBS = {
     "node-edit": ADMIN,
     "node-remove": ADMIN,
     "fence-confirm": ADMIN,
+    "open-ledger": ADMIN,
     "panic": ADMIN,
     "recover": ADMIN,
     "vm-start": ADMIN,

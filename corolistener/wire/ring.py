@@ -43,6 +43,7 @@ TYPES: dict[int, type[m.Message]] = {
     22: m.Granted,
     23: m.Definition,
     24: m.Lacking,
+    31: m.OpenLedger,
 }
 PROPOSED, ORDERED = 7, 21
 CHANGES: dict[int, type[m.Change]] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from corolistener.core.config import ProofKind, Timing
+from corolistener.core.config import Care, ProofKind, Timing
 from corolistener.core.fencing import Fencing, deadline_ms, proof, proof_due
 from corolistener.core.ledger import Known, Proven
 from corolistener.ids import Instant, NodeId
@@ -15,6 +15,7 @@ UNARMED = Known(N1, "boot", 5130, 2000)
 ALL = tuple(ProofKind)
 SUSPENDED_MS = 5130 + 2000 + 1000
 RESET_MS = SUSPENDED_MS + 10_000
+LET_GO_MS = 5130 + 2000
 
 
 def seen(kind: ProofKind | None = None, boot: str = "boot", alive: bool = True) -> Fencing:
@@ -44,7 +45,8 @@ def test_nothing_is_subtracted_from_the_deadline() -> None:
         (UNARMED, seen(ProofKind.AGENT), (ProofKind.AGENT,), False, 0, ProofKind.AGENT),
         (UNARMED, seen(ProofKind.AGENT, boot="older"), (ProofKind.AGENT,), True, 0, None),
         (UNARMED, seen(ProofKind.AGENT), (ProofKind.OPERATOR,), True, 1_000_000, None),
-        (UNARMED, seen(ProofKind.OPERATOR), (ProofKind.OPERATOR,), False, 0, ProofKind.OPERATOR),
+        (UNARMED, seen(ProofKind.OPERATOR), (ProofKind.OPERATOR,), False, LET_GO_MS, ProofKind.OPERATOR),
+        (UNARMED, seen(ProofKind.OPERATOR), (ProofKind.OPERATOR,), False, LET_GO_MS - 1, None),
         (UNARMED, seen(ProofKind.FAREWELL), (ProofKind.FAREWELL,), False, 0, ProofKind.FAREWELL),
     ],
 )
@@ -71,3 +73,20 @@ def test_what_was_seen_of_an_absence_is_void_when_it_ends() -> None:
     fencing = seen(ProofKind.AGENT)
     fencing.blind()
     assert fencing == Fencing()
+
+
+def test_when_an_operators_word_counts() -> None:
+    assert proof_due(N1, UNARMED, seen(ProofKind.OPERATOR), (ProofKind.OPERATOR,), True, TIMING) == LOST + LET_GO_MS
+    assert proof_due(N1, UNARMED, seen(ProofKind.AGENT), (ProofKind.AGENT,), True, TIMING) == LOST, (
+        "an agent looks from outside"
+    )
+
+
+@pytest.mark.parametrize(("weak", "known", "counts"), [("", False, True), ("virtual", False, False), ("virtual", True, True)])
+def test_a_watchdog_that_stands_still_with_its_node_is_no_proof(weak: str, known: bool, counts: bool) -> None:
+    accepted = Care(weak_watchdogs=known).accepted(weak)
+    assert (ProofKind.WATCHDOG in accepted) == counts
+    assert {*accepted, ProofKind.WATCHDOG} == set(Care().proofs), "nothing else is lost by that"
+    assert (ProofKind.SUSPEND in Care(proofs=ALL, weak_watchdogs=known).accepted(weak)) == counts, (
+        "a node counts its lease itself"
+    )

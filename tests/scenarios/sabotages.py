@@ -30,7 +30,7 @@ from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
-from . import sabotages_care
+from . import sabotages_care, sabotages_ledger
 from .sabotages_pauses import PAUSES
 from .sabotages_votes import VOTES
 
@@ -245,6 +245,8 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     **VOTES,
     **sabotages_care.SABOTAGES,
 }
+
+SABOTAGES |= sabotages_ledger.SABOTAGES
 
 
 @contextmanager

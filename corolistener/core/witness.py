@@ -1,0 +1,91 @@
+"""Which members count as witnesses of what was committed when the ledger is opened.
+
+Committed means: on the disks of a majority. So any majority of disks has it, if no disk forgets or goes back. A node whose disk
+did so is *doubted*. There are two ways to know:
+
+- the node says so itself: the marks of its file do not fit (effects/memory_file), so the file was restored or copied;
+- another member remembers that the node announced a newer version than it has now. Each node keeps in its own file what
+  the others announced (`Keeping.heard`), and its Hello says so. This also catches a disk that went back as a whole.
+
+A doubted node counts as a node that remembers nothing, until it has taken the whole ledger from the others and stored it. If
+the other members are no majority, the ledger stays closed, and that is told; an operator who knows that nothing newer exists
+can open it with what is here (`corolistener recover --ledger`).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+
+from corolistener.core.actions import Answer, Multicast
+from corolistener.core.events import LedgerAsked
+from corolistener.core.ledger import Version
+from corolistener.core.messages import OpenLedger
+from corolistener.core.notes import NoteCode
+from corolistener.core.state import State
+from corolistener.ids import NodeId
+
+NOTHING = Version()
+Enough = Callable[[State, Collection[NodeId]], bool]
+"""Whether what is on the disks of these nodes is known to every majority (core/keeping)."""
+
+
+def heard(s: State) -> tuple[tuple[Version, tuple[NodeId, ...]], ...]:
+    """What this node remembers of the others' disks, for its Hello: nodes by version, because most have the same."""
+    nodes = defaultdict[Version, list[NodeId]](list)
+    for node, version in s.keeping.heard.items():
+        nodes[version].append(node)
+    return tuple((version, tuple(sorted(nodes[version]))) for version in sorted(nodes))
+
+
+def learned(s: State) -> None:
+    """A view was formed: tell who is doubted; a doubted node knows it of itself until it has taken the whole ledger."""
+    for node in s.group.present:
+        why = s.group.peers[node].doubt
+        if why and node == s.me and not s.keeping.doubt:
+            s.keeping.doubt = why
+        if why:
+            s.tell(f"doubted-{node}", NoteCode.LEDGER_WENT_BACK, node=node, why=why)
+
+
+def versions(s: State) -> dict[NodeId, Version]:
+    """The version of each member; NOTHING for one that is doubted, unless an operator ordered to open with what is here."""
+    peers, trusted = s.group.peers, s.keeping.trusted
+    return {node: NOTHING if peers[node].doubt and not trusted else peers[node].ledger for node in s.group.present}
+
+
+def obstacle(s: State, enough: Enough) -> str:
+    """Why these members must not open the ledger, where `enough` says what is a majority; '' if they may."""
+    if s.keeping.trusted:
+        return ""
+    found = versions(s)
+    doubtful = [node for node in s.group.present if s.group.peers[node].doubt]
+    fresh = not doubtful and max(found.values()) == NOTHING  # nobody remembers anything, and nobody should
+    witnesses = [node for node, version in found.items() if version != NOTHING or fresh]
+    if enough(s, witnesses):
+        return ""
+    others = f"; {_names(doubtful)} do not count" if doubtful else ""
+    return f"the nodes that remember the ledger ({_names(witnesses) or 'none'}) are no majority{others}"
+
+
+def _names(nodes: Collection[NodeId]) -> str:
+    return ", ".join(map(str, nodes))
+
+
+def asked(s: State, event: LedgerAsked, enough: Enough) -> None:
+    """An operator orders to open the ledger with what is here."""
+    why = ""
+    if not s.quorate or not s.group.settled or s.me not in s.group.peers:
+        why = "this node is not part of a quorum"
+    elif s.keeping.open:
+        why = "the ledger is open"
+    elif not obstacle(s, enough):
+        why = "the ledger is about to open"
+    else:
+        s.out.do(Multicast(OpenLedger(s.group.ring, event.by)))
+    s.out.do(Answer(event.request, done=True, code="refused" if why else "ok", fields=(("why", why),) if why else ()))
+
+
+def ordered(s: State, message: OpenLedger) -> None:
+    """The order is delivered. It counts in the ring in which the operator saw what is here, as long as the view lasts."""
+    if message.ring == s.group.ring and s.group.settled and not s.keeping.open:
+        s.keeping.trusted = True
+        s.out.note(NoteCode.LEDGER_FORCED, by=message.by)

@@ -1,0 +1,88 @@
+"""Which members are witnesses of what was committed: core/doubts, core/witness."""
+
+from dataclasses import replace
+
+import pytest
+
+from corolistener.core import keeping, witness
+from corolistener.core.config import ConfigId
+from corolistener.core.doubts import doubted
+from corolistener.core.group import Peer, form
+from corolistener.core.ledger import Version
+from corolistener.core.messages import Hello
+from corolistener.core.state import State
+from corolistener.core.view import Epoch, RingId
+from corolistener.ids import NodeId
+from corolistener.sim.script import Teller
+
+N1, N2, N3 = map(NodeId, (1, 2, 3))
+OLD, NEW, NOTHING = Version(8, 0, 3, "run"), Version(8, 0, 9, "run"), Version()
+RING = RingId(12, N1)
+
+
+def hello(ledger: Version, *heard: tuple[Version, NodeId], doubted: bool = False) -> Hello:
+    told = tuple((version, (node,)) for version, node in heard)
+    return Hello(
+        RING, (N1, N2, N3), "boot", "run", Epoch(), ConfigId(1), ConfigId(1), (), ledger=ledger, heard=told, doubted=doubted
+    )
+
+
+@pytest.mark.parametrize(
+    ("hellos", "nodes"),
+    [
+        ({N1: hello(NEW), N2: hello(NEW)}, set()),
+        ({N1: hello(NEW), N2: hello(OLD)}, set()),
+        ({N1: hello(OLD), N2: hello(OLD, (NEW, N1))}, {N1}),
+        ({N1: hello(OLD), N2: hello(NEW, (OLD, N1))}, set()),
+        ({N1: hello(NEW), N2: hello(OLD, (NEW, N1))}, set()),
+        ({N1: hello(OLD), N2: hello(OLD, (NEW, N3))}, set()),
+        ({N1: hello(NOTHING), N2: hello(OLD, (NEW, N1))}, set()),
+        ({N1: hello(NEW, doubted=True), N2: hello(OLD)}, {N1}),
+        ({N1: hello(OLD, (NEW, N2)), N2: hello(OLD, (NEW, N1))}, {N1, N2}),
+    ],
+)
+def test_who_is_doubted(hellos: dict[NodeId, Hello], nodes: set[NodeId]) -> None:
+    """A node that remembers nothing is no witness anyhow: it is not told to have gone back."""
+    assert set(doubted(hellos)) == nodes
+    assert {node for node, peer in form(hellos, RING).peers.items() if peer.doubt} == nodes
+
+
+def state(*versions: tuple[Version, str]) -> State:
+    """Three nodes with a vote each, of which those with these versions and doubts are here."""
+    teller = Teller()
+    teller.play(["nodes 3", "boot", "settle"])
+    s = teller.w.daemons[N1].pump.core.state
+    peer = s.group.peers[N1]
+    s.group.peers = {NodeId(n): replace(peer, ledger=version, doubt=doubt) for n, (version, doubt) in enumerate(versions, 1)}
+    assert s.group.present == tuple(s.group.peers)
+    return s
+
+
+@pytest.mark.parametrize(
+    ("versions", "opens"),
+    [
+        ([(NEW, ""), (OLD, "")], True),
+        ([(NEW, ""), (NOTHING, "")], False),
+        ([(NEW, "restored"), (OLD, "")], False),
+        ([(NEW, "restored"), (OLD, ""), (OLD, "")], True),
+        ([(NOTHING, ""), (NOTHING, "")], True),
+        ([(NEW, "restored"), (NOTHING, ""), (NOTHING, "")], False),
+        ([(NEW, "restored"), (OLD, "restored"), (OLD, "restored")], False),
+    ],
+)
+def test_a_doubted_node_is_as_one_that_remembers_nothing(versions: list[tuple[Version, str]], opens: bool) -> None:
+    s = state(*versions)
+    assert (witness.obstacle(s, keeping.enough) == "") == opens
+    s.keeping.trusted = True
+    assert witness.obstacle(s, keeping.enough) == "", "an operator's order opens it with what is here"
+    assert max(witness.versions(s).values()) == max(version for version, _ in versions)
+
+
+def test_what_is_heard_is_told_by_version() -> None:
+    s = state((NEW, ""))
+    s.keeping.heard = {N3: OLD, N2: NEW, N1: OLD}
+    assert witness.heard(s) == ((OLD, (N1, N3)), (NEW, (N2,)))
+
+
+def test_peers_of_an_older_program_doubt_nobody() -> None:
+    assert Peer("boot", "run", ConfigId()).doubt == ""
