@@ -146,6 +146,10 @@ def _node(found: Found) -> Iterator[Finding]:
         yield Finding(ERROR, "node", text, found.settings.cluster.corosync_conf)
         return
     yield Finding(OK, "node", f"this is node {entry.nodeid}, {entry.addresses[0]}, priority {entry.prio}")
+    name = _get(found.cmap, "totem.cluster_name")
+    if name is not None and name != found.facts.cluster_name:
+        text = f"corosync runs cluster {name}, the file says {found.facts.cluster_name or 'none'}"
+        yield Finding(ERROR, "node", f"{text}: systemctl restart corosync")
     local = _get(found.cmap, "runtime.votequorum.this_node_id")
     if isinstance(local, int) and local != entry.nodeid:
         yield Finding(ERROR, "node", f"corosync runs as node {local}, but the addresses are those of node {entry.nodeid}")

@@ -50,6 +50,8 @@ def facts(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "version", f"{status['version']}, running for {render.duration(status['uptime_ms'])}"
     yield "node", f"{node['id']} {node['name']} {node['address']}".replace("  ", " ")
     yield "cluster", f"{status['cluster']}, " + ("quorate" if status["quorate"] else "NOT quorate")
+    if status.get("foreign"):
+        yield "corosync", status["foreign"]
     yield "ring", f"{status['ring'] or 'none'}, epoch {status['epoch'] or 'none'}"
     yield "role", _role(status)
     yield "lease", f"valid for {render.duration(lease['ms_left'])}" if lease["valid"] else "none"

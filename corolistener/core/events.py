@@ -125,9 +125,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """corosync on this node runs with the file of this config_version: told after connecting and after every reload."""
+    """What corosync on this node runs with: told after connecting, before its first ring, and after every reload.
+
+    `version` is the config_version, `cluster` its cluster name, `node` its node id, `addresses` those that its nodelist gives
+    this node. `cluster`, `node` and `addresses` are '', 0 and () if they are not known.
+    """
 
     version: int
+    cluster: str = ""
+    node: NodeId = NodeId(0)
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

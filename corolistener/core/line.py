@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from corolistener.core import care, changes, keeping, orders, recovery, unknown, witness
 from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
+from corolistener.core.belonging import foreign
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
 from corolistener.core.group import Formed
 from corolistener.core.messages import Absent, Heartbeat, Hello, Released, Stored, Verdict
@@ -74,16 +75,21 @@ def quorum_changed(s: State, event: QuorumChanged, now: Instant) -> None:
 
 
 def weigh(s: State, now: Instant) -> None:
-    """corosync's word on quorum counts only if the ring has a majority of all votes (core/whole)."""
+    """corosync's word on quorum counts only if the ring has a majority of all votes (core/whole), and if this corosync belongs
+    to the cluster of the file (core/belonging)."""
     quorum = s.quorum
     _weigh_all(s)
     enough = not s.matched or not quorum.needed or quorum.most(s.group.ring_nodes, quorum.device)
+    if why := foreign(s):
+        s.tell("foreign", NoteCode.FOREIGN_COROSYNC, why=why)
+    else:
+        s.told.pop("foreign", None)
     if quorum.said and not enough:
         here = [f"{whole.of(s.group.ring_nodes)} of {whole.all}" for whole in quorum.wholes]
         s.tell("claim", NoteCode.SMALLER_CLAIM, ring=s.group.ring, needed=quorum.needed, votes=" and ".join(here))
     else:
         s.told.pop("claim", None)
-    was, quorum.quorate = quorum.quorate, quorum.said and enough
+    was, quorum.quorate = quorum.quorate, quorum.said and enough and not why
     if quorum.quorate != was:
         s.out.note(NoteCode.QUORUM_GAINED if quorum.quorate else NoteCode.QUORUM_LOST, ring=quorum.ring)
         if was:

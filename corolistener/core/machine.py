@@ -186,8 +186,8 @@ class Core:
                 line.sending_lost(s)
             case Found():
                 self._found(event)
-            case Running(version):
-                s.storing.running = version
+            case Running():
+                s.storing.running, s.runs = event.version, event
             case AddressGone():
                 if s.duties.address.had is not False:
                     s.out.note(NoteCode.ADDRESS_LOST)

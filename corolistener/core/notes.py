@@ -18,6 +18,7 @@ class NoteCode(Enum):
     RING = "ring"
     QUORUM_GAINED = "quorum-gained"
     QUORUM_LOST = "quorum-lost"
+    FOREIGN_COROSYNC = "corosync-foreign"
     SMALLER_CLAIM = "quorum-not-enough"
     VIEW = "view"
     MASTER = "master"

@@ -8,6 +8,7 @@ from corolistener.core.copies import Copies
 from corolistener.core.desk import Desk
 from corolistener.core.duties import Duties
 from corolistener.core.election import rank
+from corolistener.core.events import Running
 from corolistener.core.fencing import Fencing
 from corolistener.core.group import Group
 from corolistener.core.lease import Lease, Quorum
@@ -61,6 +62,8 @@ class State:
 
     out: Out = field(default_factory=Out)
     quorum: Quorum = field(default_factory=Quorum)
+    runs: Running | None = None
+    """What corosync here says that it runs with; None until it has been asked."""
     lease: Lease = field(default_factory=Lease)
     duties: Duties = field(default_factory=Duties)
     rewrite: Rewrite = field(default_factory=Rewrite)

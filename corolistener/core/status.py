@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from corolistener.core.belonging import foreign
 from corolistener.core.config import ConfigId, ProofKind
 from corolistener.core.election import has_replica, obstacles
 from corolistener.core.keeping import enough, stable
@@ -85,6 +86,8 @@ class Status:
     owed: tuple[Debt, ...]
     proven: tuple[tuple[NodeId, str], ...]
     panic: Panic | None
+    foreign: str = ""
+    """Why the running corosync is not that of the file, and what to type."""
 
 
 def status_of(s: State, now: Instant) -> Status:
@@ -129,6 +132,7 @@ def status_of(s: State, now: Instant) -> Status:
         owed=tuple(_debt(s, node, now) for node in owed(s)),
         proven=tuple((node, proof.kind.value) for node, proof in sorted(s.keeping.ledger.proofs.items())),
         panic=s.keeping.ledger.panic,
+        foreign=foreign(s),
     )
 
 

@@ -10,6 +10,7 @@ CORE = {
     "ring": "corosync has formed a ring of these nodes.",
     "quorum-gained": "The nodes of the ring are a quorum.",
     "quorum-lost": "The nodes of the ring are no quorum: nothing of the cluster may run here.",
+    "corosync-foreign": "corosync here runs in another cluster than the file's: nothing may run here until it is restarted.",
     "quorum-not-enough": "corosync says quorate, but these nodes have no majority of all votes: nothing may run here.",
     "view": "The members have agreed on a view: who is here, in the order of their ranks.",
     "master": "This node is the master.",

@@ -107,7 +107,7 @@ class _Handles:
             self._running = f"runtime.members.{self.group.local_nodeid()}.config_version"
             for key in (*TIMERS, self._running):
                 self.map.track_add(key)
-            self.found = self.timers()
+            self.found, self.runs = self.timers(), self.running()
             """Known before the group hears of this node: what it first says of itself depends on them."""
             self.votes.trackstart(current=False)
             self.quorum.trackstart()
@@ -140,9 +140,17 @@ class _Handles:
         except NotExist:
             return Timers(token, consensus, 30_000)  # votequorum's default
 
-    def running(self) -> int:
-        """The config_version of the file that corosync runs with here."""
-        return int(self.map.get(self._running))
+    def running(self) -> e.Running:
+        """What corosync runs with here."""
+        me = self.group.local_nodeid()
+        try:
+            cluster = str(self.map.get("totem.cluster_name"))
+        except NotExist:
+            cluster = ""
+        keys = [key for key in self.map.keys("nodelist.node.") if key.endswith(".nodeid") and int(self.map.get(key)) == me]
+        own = keys[0].removesuffix("nodeid") if keys else "nodelist.node.none."
+        addresses = tuple(str(self.map.get(key)) for key in sorted(self.map.keys(own)) if key.endswith("_addr"))
+        return e.Running(int(self.map.get(self._running)), cluster, NodeId(me), addresses)
 
     def counted(self, nodes: Iterable[int]) -> e.VotesCounted:
         """votequorum's numbers for every node of the nodelist that it knows, and those of the rings seen."""
@@ -164,6 +172,7 @@ class _Handles:
             info.highest_expected,
             info.qdevice_votes if casting else 0,
             bool(info.flags & votequorum.Flag.TWO_NODE),
+            info.qdevice_votes if info.flags & votequorum.Flag.QDEVICE_REGISTERED else 0,
         )
 
 
@@ -176,7 +185,7 @@ class Membership:
         self._handles: _Handles | None = None
         self._watched: list[int] = []
         self._counted: e.VotesCounted | None = None
-        self._ran = 0
+        self._ran: e.Running | None = None
         self._count = asyncio.Event()
         self._time = asyncio.Event()
         self._gone = asyncio.Event()
@@ -221,9 +230,10 @@ class Membership:
 
     async def _live(self, handles: _Handles) -> None:
         self._log.say(logging.INFO, "corosync-connected", group=GROUP)
-        self._handles, self._counted, self._ran = handles, None, 0
+        self._handles, self._counted, self._ran = handles, None, None
         self._gone.clear()
         self._told_timers(handles.found)
+        self._tell_running(handles.runs)
         inquiring = asyncio.create_task(self._inquire(handles))
         inquiring.add_done_callback(self._inquired)
         self._watch(handles.group, self._from_cpg)
@@ -340,10 +350,10 @@ class Membership:
             self._log.say(logging.ERROR, "bug", action="inquire", why=repr(error))
             self._gone.set()
 
-    def _tell_running(self, version: int) -> None:
-        if version != self._ran:
-            self._ran = version
-            self._post([e.Running(version)])
+    def _tell_running(self, runs: e.Running) -> None:
+        if runs != self._ran:
+            self._ran = runs
+            self._post([runs])
 
     def _tell_votes(self, counted: e.VotesCounted) -> None:
         if counted != self._counted:

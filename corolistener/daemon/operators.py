@@ -298,6 +298,7 @@ def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None) -> 
         "ledger": _ledger_frame(status.ledger),
         "owed": [_debt_frame(debt) for debt in status.owed],
         "proven": [{"node": node, "proof": proof} for node, proof in status.proven],
+        "foreign": status.foreign or None,
         "panic": None
         if status.panic is None
         else {"reason": status.panic.reason, "evidence": status.panic.evidence, "at": status.panic.at},

@@ -200,6 +200,9 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
     world.moments.clear()
     world.totem.arbiter.work(True)
     world.totem.crossing = False
+    for node in sorted(world.totem.strangers):
+        world.totem.strangers.discard(node)
+        world.stop_corosync(node)
     world.totem.cut([])
     world.totem.hush([])
     for node, machine in world.machines.items():

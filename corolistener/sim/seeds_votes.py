@@ -66,7 +66,8 @@ def draw_votes(seed: int, nodes: list[NodeId], begin: int, ends: int) -> tuple[Q
             now += dice.randint(0, lasts)
         fault = VOTES_FAULTS[name]
         lasts_ms = dice.choice(fault.lasts) if fault.lasts else None
-        entries.append(Entry(now, name, f"n{dice.choice(nodes)}", fault.words(dice, nodes), lasts_ms))
+        struck = dice.sample(nodes, dice.randint(1, len(nodes))) if name == "sample-started" else [dice.choice(nodes)]
+        entries += [Entry(now, name, f"n{node}", fault.words(dice, nodes), lasts_ms) for node in struck]
     return options, [entry for entry in entries if entry.at < ends]
 
 

@@ -40,6 +40,8 @@ LAG_MS = (1, 1, 3)
 QUORUM_LAG_MS = (1, 0, 40)
 UNSENT_MOST = 40
 CROSSING = 0.3
+SAMPLE = "debian"
+"""The cluster name in the file with which a distribution starts corosync."""
 
 Tell = Callable[[NodeId, list[Event]], None]
 
@@ -117,6 +119,8 @@ class Totem:
         self.clean: set[NodeId] = set()
         self.quorum_first = False
         self.arbiter = Arbiter(self, heap, chance, self._recounted)
+        self.strangers: set[NodeId] = set()
+        """Nodes whose corosync was started with another file than the cluster's: they meet each other only."""
         self.crossing = False
         """Announcements of expected votes cross at the next reload of files that differ."""
 
@@ -163,6 +167,8 @@ class Totem:
                 self.heap.after(self.chance.vary(*STIR_MS), lambda: self._stir(turn + 1))
 
     def hears(self, node: NodeId, other: NodeId) -> bool:
+        if (node in self.strangers) is not (other in self.strangers):
+            return False
         return self.parts.get(node, 0) == self.parts.get(other, 0) and frozenset((node, other)) not in self.deaf
 
     def reconsider(self) -> None:
@@ -452,11 +458,16 @@ class Totem:
         """Every node of the ring reads its own file again; where they differ, announcements may cross."""
         ring = self.nodes[node].ring
         votes = {other: each for other, each in ring.votes.items() if self._in(other, ring)}
-        files = {other: read(other) for other in votes}
+        files = {other: read(other)._replace(cluster=each.file.cluster) for other, each in votes.items()}
         differ = votequorum.disagree(votes, files)
         crossing = differ and (self.crossing or self.chance.happens(CROSSING))
         self.crossing = self.crossing and not crossing
         votequorum.reread(votes, files, crossing)
         for other in votes:
             self._tell_quorum(other, 1)
-            self.tell(other, [Running(files[other].version)])
+            self.tell(other, [self.runs(other)])
+
+    def runs(self, node: NodeId) -> Running:
+        """What the corosync of this node says that it runs with."""
+        file = self.nodes[node].file
+        return Running(file.version, file.cluster, node, (f"172.31.224.{node}",) if file.cluster != SAMPLE else ("127.0.0.1",))

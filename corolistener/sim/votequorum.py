@@ -74,6 +74,7 @@ class FileRead(NamedTuple):
     last_man_standing: bool = False
     auto_tie_breaker: bool = False
     allow_downscale: bool = False
+    cluster: str = ""
 
     @property
     def listed(self) -> tuple[NodeId, ...]:
@@ -95,6 +96,7 @@ def file_read(text: bytes, path: str) -> FileRead:
         facts.last_man_standing,
         facts.auto_tie_breaker,
         facts.allow_downscale,
+        facts.cluster_name,
     )
 
 

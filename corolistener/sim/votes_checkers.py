@@ -40,6 +40,8 @@ class ClaimChecker:
                 self.most[node] = now
             lease_ms = daemon.pump.core.state.lease_ms
             ends = daemon.pump.core.state.lease.ends
+            if node in self.world.totem.strangers and daemon.pump.core.state.acting and daemon.connected:
+                return f"node {node} is master in another cluster than its own"
             until = self.world.time_of(node, ends) if ends is not None else now
             if until > max(now, self.most.get(node, 0) + lease_ms + SLACK_MS):
                 return f"node {node} has a lease until {until}, and since {self.most.get(node, 0)} no majority of all votes"

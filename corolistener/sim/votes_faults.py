@@ -7,6 +7,8 @@ from corolistener.ids import NodeId
 from corolistener.sim import accounts
 from corolistener.sim.conffile import read as file_read
 from corolistener.sim.fault import Fault, Undo
+from corolistener.sim.totem import SAMPLE
+from corolistener.sim.votequorum import FileRead
 from corolistener.sim.world import World
 
 
@@ -50,6 +52,23 @@ def _device_moves(world: World, node: NodeId, words: Sequence[str]) -> None:
         world.totem.arbiter.move(world.totem.nodes[node].ring)
 
 
+def _sample(world: World, node: NodeId, words: Sequence[str]) -> Undo:
+    """corosync is started with its distribution's sample: another cluster name, and one vote of one is a quorum."""
+    world.stop_corosync(node)
+    world.totem.strangers.add(node)
+    if world.machines[node].powered:
+        world.totem.start(node, FileRead(0, ((node, 1),), 1, cluster=SAMPLE))
+        world.connect_later(node)
+
+    def back() -> None:
+        """Somebody types `systemctl restart corosync`."""
+        if node in world.totem.nodes and node in world.totem.strangers:
+            world.stop_corosync(node)
+            world.start_corosync(node)
+
+    return back
+
+
 def _crossing(world: World, node: NodeId, words: Sequence[str]) -> None:
     """Announcements of expected votes cross at the next reload of files that differ."""
     world.totem.crossing = True
@@ -65,6 +84,7 @@ VOTES_FAULTS: dict[str, Fault] = {
     "reload-read": Fault(_reload_read),
     "device-lost": Fault(_device_lost, 2, (300, 4000, 9000, 20_000)),
     "device-moves": Fault(_device_moves, 3),
+    "sample-started": Fault(_sample, 2, (4000, 12_000, 30_000)),
     "announcements-cross": Fault(_crossing),
 }
 """A fault's name, as stories and seeds say it. They are drawn by dice of their own (seeds_votes)."""

@@ -31,7 +31,6 @@ from corolistener.core.events import (
     LeaveAsked,
     Outcome,
     Result,
-    Running,
 )
 from corolistener.core.families import Family, family_of
 from corolistener.core.messages import Change, Heartbeat, Message
@@ -372,8 +371,9 @@ class World:
             return
         if pull:
             self._pull(machine)
+        self.totem.strangers.discard(node)
         self.totem.start(node, self.read(node))
-        self._connect_later(node)
+        self.connect_later(node)
 
     def _pull(self, machine: Machine) -> None:
         """`corolistener config pull`: the newest file of any daemon that answers."""
@@ -413,7 +413,7 @@ class World:
             daemon.connected = False
             daemon.take(CorosyncLost())
 
-    def _connect_later(self, node: NodeId) -> None:
+    def connect_later(self, node: NodeId) -> None:
         daemon = self.daemons.get(node)
         if daemon is None or node not in self.totem.nodes:
             return
@@ -426,7 +426,7 @@ class World:
                     return
                 daemon.connected = True
                 self.configure(node)  # `config pull` may have fetched a file before corosync started
-                daemon.take(Running(corosync.file.version))
+                daemon.take(self.totem.runs(node))
                 self.totem.connect(node)
 
         self.heap.after(self.chance.vary(*CONNECT_MS), connect)
@@ -448,7 +448,7 @@ class World:
         daemon.take(Found(machine.address, tuple(sorted(machine.locks, key=lambda lock: lock.value)), machine.service))
         if self.estate is not None:
             self.estate.daemon_started(daemon)
-        self._connect_later(node)
+        self.connect_later(node)
 
     def daemon_ends(self, node: NodeId, reason: Departure | None, only: Daemon | None = None) -> None:
         """The process is gone. `reason` None where its corosync is gone with it."""

@@ -143,6 +143,13 @@ def test_corosync_may_not_run_as_another_node() -> None:
     assert levels(check._node(found(cmap=Map({"runtime.votequorum.this_node_id": 2})))) == ["ok"]
 
 
+def test_corosync_may_run_another_cluster() -> None:
+    said = list(check._node(found(cmap=Map({"totem.cluster_name": "debian"}))))
+    assert levels(said) == ["ok", "error"]
+    assert said[1].text == "corosync runs cluster debian, the file says VMmanager: systemctl restart corosync"
+    assert levels(check._node(found(cmap=Map({"totem.cluster_name": "VMmanager"})))) == ["ok"]
+
+
 @pytest.mark.parametrize(("cmap", "level"), [(members(3, 3, 3), "ok"), (members(3, 3, 2), "error"), (members(4, 4), "warning")])
 def test_all_nodes_run_with_the_version_of_the_file(cmap: Map, level: str) -> None:
     assert levels(check._versions(found(cmap=cmap))) == [level]

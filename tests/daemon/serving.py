@@ -57,6 +57,7 @@ STATUS: dict[str, Any] = {
     "ledger": {"version": "24.1.7", "stored": "24.1.7", "open": True, "stable": True, "placements": 12},
     "owed": [],
     "proven": [],
+    "foreign": None,
     "panic": None,
 }
 """The seed's three nodes, as the daemon on node 7 would tell of them."""
