@@ -48,8 +48,21 @@ def refusals(found: Iterable[Frame]) -> str:
     return ", ".join(words) or "there is no node that may be given any"
 
 
+PAUSES = {
+    "user": "by its user; `corolistener vm start` ends that",
+    "busy": "the hypervisor is busy with it (dump, save, snapshot or migration)",
+    "starting": "the hypervisor is starting it",
+    "io-error": "I/O error",
+    "panicked": "its system has crashed",
+    "watchdog": "its own watchdog has stopped it",
+}
+"""Why a VM is suspended, by the frame's word."""
+
+
 def reasons(vm: Frame, names: dict[int, str]) -> Iterator[str]:
     """What is not as it should be with a VM."""
+    if pause := vm.get("pause"):  # a daemon of an older version does not say it
+        yield f"suspended: {PAUSES.get(pause, pause)}"
     if vm["frozen"]:
         yield f"frozen: it {vm['frozen']}"
     if vm["owed"]:

@@ -231,12 +231,13 @@ class StopVm:
 
 @dataclass(frozen=True, slots=True)
 class MarkVm:
-    """Write its generation on a copy. Lane `vm:NAME`."""
+    """Write its generation on a copy, and whether its user has `suspended` it. Lane `vm:NAME`."""
 
     ticket: Ticket
     name: VmName
     generation: int
     uuid: str = ""
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

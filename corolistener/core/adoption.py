@@ -11,8 +11,8 @@ from corolistener.core import moves
 from corolistener.core.capacity import Vm
 from corolistener.core.group import Peer
 from corolistener.core.ledger import Placed
-from corolistener.core.messages import Report, VmState
 from corolistener.core.notes import NoteCode
+from corolistener.core.reports import Report, VmState
 from corolistener.core.state import State
 from corolistener.ids import NodeId, VmName
 

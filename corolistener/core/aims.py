@@ -1,8 +1,8 @@
 """What is wanted of a copy: the placement of its VM, and what this node may do, as one decision."""
 
-from corolistener.core.copies import Aim, Copy, Deed
+from corolistener.core.instance import Aim, Copy, Deed
 from corolistener.core.ledger import Placed
-from corolistener.core.messages import Report, VmState
+from corolistener.core.reports import Report, VmState
 from corolistener.ids import NodeId
 
 

@@ -8,7 +8,7 @@ and that line's ledger is stable. Rules: safety.md, "Lease, grace, watchdog", "P
 from collections.abc import Mapping
 from dataclasses import replace
 
-from corolistener.core import images, strangers, unknown
+from corolistener.core import images, pauses, strangers, unknown
 from corolistener.core.actions import (
     MarkVm,
     MigrateVm,
@@ -23,19 +23,20 @@ from corolistener.core.actions import (
 )
 from corolistener.core.aims import aim
 from corolistener.core.config import OnShutdown
-from corolistener.core.copies import CAUSE_MS, SHUT_DOWN_MS, Aim, Copies, Copy, Deed
-from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Result
+from corolistener.core.copies import Copies
+from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Pause, Result
 from corolistener.core.fencing import deadline_ms
+from corolistener.core.instance import CAUSE_MS, SHUT_DOWN_MS, Aim, Copy, Deed
 from corolistener.core.keeping import firm, stable
 from corolistener.core.ledger import NOBODY, Known, Placed, Version, same_chapter
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Inventory, Report, VmState
 from corolistener.core.moves import report_of
 from corolistener.core.notes import NoteCode
 from corolistener.core.relocation import Placement, due
+from corolistener.core.reports import Inventory, Report, VmState
 from corolistener.core.state import State
 from corolistener.core.telling import inventory
-from corolistener.core.troubles import crashed, troubled
+from corolistener.core.troubles import noted, troubled
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 EMPTYING_MS = 180_000
@@ -73,14 +74,15 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
     """The hypervisor's word."""
     rows = s.keeping.ledger.placements
     coming = {name for name in s.keeping.ledger.moving if rows[name].to == s.me}
+    steady = licensed(s, now) and not s.copies.held and s.emptying is None
     match event:
         case Listed(copied):
-            s.copies.listed(copied, now, s.shelf.spread, coming)
+            s.copies.listed(copied, now, s.shelf.spread, coming, steady, s.config.timing)
         case CopyChanged(name, copied, by_user):
             if copied is None:
                 s.copies.gone(name, by_user, now, s.config.timing)
             else:
-                s.copies.seen(copied, s.shelf.spread, coming)
+                s.copies.seen(copied, s.shelf.spread, coming, steady, now, s.config.timing)
         case HypervisorLost():
             s.copies.lost()
     strangers.judge(s, sure=False)
@@ -147,7 +149,7 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
             if copy.generation and name not in rows and copy.ticket is None and copies.known and now >= copy.retry_at:
                 _carry_out(s, name, copy, Deed.MARK, None, now)  # it is let go, and bears no label of ours any more
             continue
-        crashed(s, copy, now)
+        noted(s, copy, now)
         row = ledger.row_of(copy.vm)
         row_name = row.vm.name if row is not None else name
         sure = may_run and firm(s, row_name, upto) and (ready or copies.held)
@@ -196,10 +198,13 @@ def least_ms(s: State) -> int | None:
 
 def _due(copies: Copies) -> list[Instant]:
     """When copies are to be looked at again though nothing has changed."""
-    at = [copy.retry_at for copy in copies.vms.values() if copy.ticket is None and (copy.failures or copy.crashes)]
+    at = [
+        copy.retry_at for copy in copies.vms.values() if copy.ticket is None and (copy.failures or copy.crashes or copy.marks)
+    ]
     asked = [copy.asked_at for copy in copies.vms.values() if copy.ticket is None and copy.state is not None]
     ends = [copy.ended_at for copy in copies.vms.values()]
     at += [Instant(each + CAUSE_MS) for each in ends if each is not None]
+    at += [each for copy in copies.vms.values() for each in pauses.due(copy)]
     return at + [Instant(each + SHUT_DOWN_MS) for each in asked if each is not None]
 
 
@@ -225,7 +230,8 @@ def _startable(s: State, mine: set[VmName], upto: int) -> frozenset[VmName]:
     idle, busy = list[Placement](), list[Placement]()
     for row in placed:
         copy = _there(row, inventories)
-        if (copy is None or copy.state is not VmState.RUNNING) and (row.vm.name, row.node) not in failing:
+        paused = copy is not None and copy.pause in (Pause.USER.value, Pause.BUSY.value)
+        if (copy is None or copy.state is not VmState.RUNNING) and not paused and (row.vm.name, row.node) not in failing:
             (idle if copy is None else busy).append(Placement(row.vm, row.node))
     again = {name for name in wanted if copies[name].failures or copies[name].crashes}
     chosen = due(idle, busy, s.config.care.parallel_starts)
@@ -287,7 +293,7 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
             reason = Reason.WORTHLESS if abandoned(s, now) else Reason.MOVED if moved else leaves
             s.out.do(StopVm(ticket, name, reason, copy.vm.uuid))
         case Deed.MARK:
-            s.out.do(MarkVm(ticket, name, generation, copy.vm.uuid))
+            s.out.do(MarkVm(ticket, name, generation, copy.vm.uuid, copy.pause is Pause.USER))
         case Deed.SHUT_DOWN:
             copy.asked_at = now
             s.out.do(ShutDownVm(ticket, name, Reason.ORDERED if copy.stopping else Reason.LEAVING, copy.vm.uuid))

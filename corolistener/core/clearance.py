@@ -1,7 +1,7 @@
 """Whether a VM may be started on this node now, whoever is about to: the last question before a hypervisor does it."""
 
 from corolistener.core.care import licensed
-from corolistener.core.copies import Deed
+from corolistener.core.instance import Deed
 from corolistener.core.keeping import firm, stable
 from corolistener.core.ledger import Placed
 from corolistener.core.state import State

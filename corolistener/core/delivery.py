@@ -16,7 +16,6 @@ from corolistener.core.messages import (
     Granted,
     Heartbeat,
     Hello,
-    Inventory,
     Lacking,
     Message,
     Offer,
@@ -32,6 +31,7 @@ from corolistener.core.messages import (
     Wanted,
     Withdrawn,
 )
+from corolistener.core.reports import Inventory
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId
 

@@ -7,7 +7,8 @@ from corolistener.core.actions import Lock
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Cluster, Config
 from corolistener.core.ledger import Rows, Version
-from corolistener.core.messages import Change, Message, VmState
+from corolistener.core.messages import Change, Message
+from corolistener.core.reports import VmState
 from corolistener.core.view import RingId
 from corolistener.core.wishes import Order
 from corolistener.ids import NodeId, Ticket, VmName
@@ -188,12 +189,34 @@ class Recalled:
     doubt: str = ""
 
 
+class Pause(Enum):
+    """Why a copy that is SUSPENDED executes nothing. The words are those of `Report.pause`."""
+
+    OTHER = ""
+    """Nothing that is known: a migration that is over, say."""
+    CALL = "call"
+    """Somebody asked the hypervisor for it: this node, or a user."""
+    USER = "user"
+    """Its user asked for it, and wants it to stay so."""
+    BUSY = "busy"
+    """The hypervisor is doing something with it (migration, dump, save, snapshot), and may let it go on by itself."""
+    STARTING = "starting"
+    """It is being started, and may run by itself after that."""
+    IO_ERROR = "io-error"
+    PANICKED = "panicked"
+    WATCHDOG = "watchdog"
+    """The virtual watchdog of its own system has stopped it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """An instance of a VM as the hypervisor sees it. `generation` is the one that was written on it, 0 where none was.
 
     `unmanaged`: why the settings or its metadata would not have it adopted; '' otherwise. They decide adoption only (safety.md,
     rule 1). `let_go`: its own metadata says so, which is its user's will.
+
+    `pause`: why it is suspended. USER means that this was written on it (`MarkVm`): also on one that runs again. `ending`: this
+    daemon, or a former process of it, asked its system to shut down, and wrote that on it.
     """
 
     vm: Vm
@@ -201,6 +224,8 @@ class Copied:
     generation: int = 0
     unmanaged: str = ""
     let_go: bool = False
+    pause: Pause = Pause.OTHER
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from corolistener.core.config import ConfigId, NodeEntry
 from corolistener.core.doubts import doubted
 from corolistener.core.events import Departure, GroupChanged, RingChanged
 from corolistener.core.ledger import Known, Version
-from corolistener.core.messages import NO_INVENTORY, Committed, Hello, Inventory, Stored
+from corolistener.core.messages import Committed, Hello, Stored
+from corolistener.core.reports import NO_INVENTORY, Inventory
 from corolistener.core.view import NO_RING, Epoch, RingId
 from corolistener.ids import Instant, NodeId
 

@@ -1,6 +1,6 @@
 """Who leaves leaves no locks: which suspended instances are destroyed before the farewell (safety.md, rule 8)."""
 
-from corolistener.core.copies import Copy
+from corolistener.core.instance import Copy
 from corolistener.core.lifecycle import Mode
 from corolistener.core.state import State
 from corolistener.ids import VmName

@@ -3,7 +3,7 @@
 from corolistener.core.actions import Multicast, Reason
 from corolistener.core.care import EMPTYING_MS, licensed
 from corolistener.core.config import OnShutdown
-from corolistener.core.copies import SHUT_DOWN_MS
+from corolistener.core.instance import SHUT_DOWN_MS
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Ordered
 from corolistener.core.moves import incoming

@@ -7,10 +7,11 @@ fail half-way. Rules: safety.md, "Placement".
 
 from dataclasses import replace
 
+from corolistener.core.events import Pause
 from corolistener.core.ledger import Excused, Placed, same_chapter
-from corolistener.core.messages import Report, VmState
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, shown
+from corolistener.core.reports import Report, VmState
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
 
@@ -167,10 +168,29 @@ def drained(s: State, now: Instant) -> dict[VmName, Placed]:
             continue
         rows = [ledger.placements[name] for name in sorted(ledger.at.get(node, ()))]
         room = PARALLEL_MOVES - sum(1 for row in rows if row.to and row.node == node)
-        waiting = [row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now)]
+        waiting = [
+            row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now) and not _resting(s, row)
+        ]
         if room > 0 and waiting and (found := _off(s, waiting, room, now)):
             return found
     return {}
+
+
+def resting(s: State, row: Placed) -> str:
+    """Why a VM that is suspended stays where it is: a move would lose its memory. '' where nothing is known against it."""
+    copy = report_of(s, row.vm.name, row.node)
+    pause = copy.pause if copy is not None else ""
+    if pause == Pause.USER.value:
+        return "its user has suspended it"
+    return "the hypervisor is busy with it" if pause in (Pause.BUSY.value, Pause.STARTING.value) else ""
+
+
+def _resting(s: State, row: Placed) -> bool:
+    """Told, where it is its user's will: that may last."""
+    why = resting(s, row)
+    if why and why != "the hypervisor is busy with it":
+        s.tell(f"vm-{row.vm.name}", NoteCode.VM_NOT_MOVED, vm=row.vm.name, why=why)
+    return bool(why)
 
 
 def _off(s: State, waiting: list[Placed], room: int, now: Instant) -> dict[VmName, Placed]:
@@ -196,11 +216,28 @@ def given_up(s: State, now: Instant) -> dict[VmName, Placed]:
     for node in s.group.present:
         for trouble in s.group.peers[node].inventory.troubles:
             row = rows.get(trouble.name)
-            if row is None or row.node != node or trouble.given_up != row.generation or not row.on or row.frozen or row.to:
+            if row is None or row.node != node or not row.on or row.frozen or row.to:
+                continue
+            if trouble.elsewhere == row.generation and (anew := _taken_off(s, row, trouble.why, now)) is not None:
+                return {trouble.name: anew}
+            if trouble.given_up != row.generation:
                 continue
             if released(s, row, node) and (anew := _elsewhere(s, row, trouble.why, now)) is not None:
                 return {trouble.name: anew}
     return {}
+
+
+def _taken_off(s: State, row: Placed, why: str, now: Instant) -> Placed | None:
+    """It does not run on and its copy is still there: that is ended only for a node that takes it and has not tried yet."""
+    tried = (*row.tried, row.node)
+    planned = choose(s, [row], tried)
+    if planned.placements:
+        return replace(move(s, row, planned.placements[0].node, live=False), tried=tried)
+    s.tell(
+        f"vm-{row.vm.name}", NoteCode.VM_NOT_MOVED, vm=row.vm.name, why=f"{why}; elsewhere: {shown(planned.owed[0].refusals)}"
+    )
+    s.desk.again.setdefault(row.vm.name, Instant(now + AGAIN_MS))
+    return None
 
 
 def _elsewhere(s: State, row: Placed, why: str, now: Instant) -> Placed | None:

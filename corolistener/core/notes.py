@@ -74,6 +74,7 @@ class NoteCode(Enum):
     VM_STRAY = "vm-stray"
     VM_FAILED = "vm-failed"
     VM_CRASHED = "vm-crashed"
+    VM_PAUSED = "vm-paused"
     VM_GIVEN_UP = "vm-given-up"
     VM_MOVES = "vm-moves"
     VM_MOVED = "vm-moved"

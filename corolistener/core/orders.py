@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import assert_never
 
 from corolistener.core.actions import Answer, EditVm, Multicast
-from corolistener.core.copies import SHUT_DOWN_MS, Copy
-from corolistener.core.events import OrderAsked, Outcome, Result
+from corolistener.core.events import OrderAsked, Outcome, Pause, Result
+from corolistener.core.instance import SHUT_DOWN_MS, Copy
 from corolistener.core.ledger import EMPTY, Excused, Placed, Rows
 from corolistener.core.messages import Granted, Ordered, Refused
-from corolistener.core.moves import due, move, released, report_of
+from corolistener.core.moves import due, move, released, report_of, resting
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, fits, shown
 from corolistener.core.state import State
@@ -67,7 +67,7 @@ def deadline(s: State) -> list[Instant]:
 def delivered(s: State, sender: NodeId, message: Ordered, now: Instant) -> None:
     """To all: the node that has the VM does what is for it, the master takes the rest."""
     order = message.order
-    if isinstance(order, StopOrder | WishOrder):
+    if isinstance(order, StopOrder | WishOrder) or (isinstance(order, StartOrder) and _sleeps(s, order)):
         row = s.keeping.ledger.placements.get(order.name)
         if row is not None and row.node in s.group.present and s.keeping.ledger.panic is None and not row.to:
             if row.node == s.me:
@@ -82,12 +82,24 @@ def delivered(s: State, sender: NodeId, message: Ordered, now: Instant) -> None:
         s.desk.queue.append((sender, message))
 
 
+def _sleeps(s: State, order: StartOrder) -> bool:
+    """It is suspended by its user: every member knows that from its node's report, and its node ends the pause."""
+    row = s.keeping.ledger.placements.get(order.name)
+    if row is None or not row.on or row.frozen or order.node not in (NodeId(0), row.node):
+        return False
+    copy = report_of(s, order.name, row.node)
+    return copy is not None and copy.pause == Pause.USER.value
+
+
 def _here(s: State, sender: NodeId, message: Ordered, row: Placed, now: Instant) -> None:
     copy = s.copies.vms.setdefault(row.vm.name, Copy(row.vm, definition=row.vm.definition))
     s.copies.turn += 1
     match message.order:
         case StopOrder(force=force):
             _stop(copy, row, force, now)
+            s.out.do(Multicast(Granted(sender, message.request, s.me)))
+        case StartOrder():
+            copy.woken, copy.pause = True, Pause.CALL
             s.out.do(Multicast(Granted(sender, message.request, s.me)))
         case WishOrder(name, wishes):
             ticket = s.out.ticket()
@@ -181,6 +193,8 @@ def _moved(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
         raise Refusal("not-running", f"{name} does not run: `corolistener vm start {name} --on NODE` starts it elsewhere")
     if row.node not in s.group.present:
         raise Refusal("node-lost", f"{name} is on node {row.node}, which is not here: it is started elsewhere after a proof")
+    if live and (why := resting(s, row)):
+        raise Refusal("suspended", f"{name} is not migrated now: {why}; `vm start` or `vm relocate`, which loses its memory")
     if to == row.node:
         raise Refusal("there-already", f"{name} is on node {to} already")
     if to:

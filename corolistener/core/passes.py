@@ -14,18 +14,8 @@ from corolistener.core.events import (
     TimePassed,
 )
 from corolistener.core.ledger import Rows
-from corolistener.core.messages import (
-    Chapter,
-    Definition,
-    Entries,
-    Granted,
-    Heartbeat,
-    Inventory,
-    Lacking,
-    Ordered,
-    Text,
-    Wanted,
-)
+from corolistener.core.messages import Chapter, Definition, Entries, Granted, Heartbeat, Lacking, Ordered, Text, Wanted
+from corolistener.core.reports import Inventory
 from corolistener.core.state import State
 from corolistener.ids import Instant
 

@@ -20,7 +20,8 @@ class VmState(Enum):
 class Report:
     """A copy of a VM on the sender. `state` None: in doubt. `generation` is the one it was started in, 0 where nobody knows.
     `stray`: it was started by hand, though the VM belongs elsewhere. `stuck`: why it did not migrate. `unmanaged`: why the
-    sender would not adopt it, '' otherwise; `let_go`: because its own metadata says so."""
+    sender would not adopt it, '' otherwise; `let_go`: because its own metadata says so. `pause`: the word of the `Pause` for
+    which it is suspended, where that is known; a newer member may send a word that this one does not know."""
 
     vm: Vm
     state: VmState | None
@@ -29,15 +30,18 @@ class Report:
     stuck: str = ""
     unmanaged: str = ""
     let_go: bool = False
+    pause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A VM that the sender cannot keep running, and why. `given_up`: the generation in which it does not try any more."""
+    """A VM that the sender cannot keep running, and why. `given_up`: the generation in which it does not try any more;
+    `elsewhere`: the one in which it keeps its copy and tries on, and another node should take it."""
 
     name: VmName
     why: str = ""
     given_up: int = 0
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True)

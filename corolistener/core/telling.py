@@ -4,7 +4,9 @@ from collections.abc import Container
 from dataclasses import replace
 
 from corolistener.core.copies import Copies
-from corolistener.core.reports import Inventory, Report, Trouble
+from corolistener.core.events import Pause
+from corolistener.core.instance import Copy
+from corolistener.core.reports import Inventory, Report, Trouble, VmState
 from corolistener.ids import VmName
 
 
@@ -23,10 +25,16 @@ def inventory(copies: Copies, known: Container[VmName] = ()) -> Inventory:
                 stuck=each.stuck,
                 unmanaged=each.unmanaged,
                 let_go=each.let_go,
+                pause="" if each.doubt or each.pause is Pause.CALL else each.pause.value,
             )
             for each in told
         ),
         ended=tuple(sorted(name for name, copy in copies.vms.items() if copy.ended)),
-        troubles=tuple(Trouble(name, copy.why, copy.gave_up) for name, copy in sorted(copies.vms.items()) if copy.failing),
+        troubles=tuple(_trouble(name, copy) for name, copy in sorted(copies.vms.items()) if copy.failing),
         complete=copies.known,
     )
+
+
+def _trouble(name: VmName, copy: Copy) -> Trouble:
+    elsewhere = copy.elsewhere if copy.state is VmState.SUSPENDED else 0
+    return Trouble(name, copy.why, copy.gave_up, elsewhere)

@@ -7,8 +7,8 @@ lost, its agent, its watchdog or an operator can prove what it could not do itse
 from corolistener.core import keeping, recovery
 from corolistener.core.actions import KillNode, Until
 from corolistener.core.config import Unreconciled
-from corolistener.core.messages import Report, VmState
 from corolistener.core.notes import NoteCode
+from corolistener.core.reports import Report, VmState
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from corolistener.core.capacity import Capacity, Refusal
 from corolistener.core.ledger import Excused, Placed
-from corolistener.core.messages import Report, Trouble, VmState
 from corolistener.core.placing import choose, takers
 from corolistener.core.recovery import here
+from corolistener.core.reports import Report, Trouble, VmState
 from corolistener.core.state import State
 from corolistener.ids import NodeId, VmName
 
@@ -34,7 +34,7 @@ class VmStatus:
 
     `copies` and `troubles`: what members report of it, by node. `owed`: it should run, and nobody is making it; `why` is then
     panic, frozen, no-proof, no-room (`refusals` say more), given-up or soon. `local`: storages it needs that no other member
-    reaches.
+    reaches. `pause`: why it is suspended, where that is known: a word of `Pause`.
     """
 
     placed: Placed
@@ -44,6 +44,7 @@ class VmStatus:
     why: str = ""
     refusals: tuple[Refusal, ...] = ()
     local: tuple[str, ...] = ()
+    pause: str = ""
 
     @property
     def owed(self) -> bool:
@@ -106,7 +107,9 @@ def _status(s: State, row: Placed, sight: Sight) -> VmStatus:
     name, state = row.vm.name, _state(s, row, sight)
     why, refusals = _owed(s, row, state, sight)
     reports, troubles = sorted(sight.reports[name].items()), sorted(sight.troubles[name].items())
-    return VmStatus(row, state, tuple(reports), tuple(troubles), why, refusals, _local(row, sight))
+    pause = next((report.pause for node, report in reports if node in row.holders and report.pause), "")
+    shown = pause if state == VmState.SUSPENDED.value else ""
+    return VmStatus(row, state, tuple(reports), tuple(troubles), why, refusals, _local(row, sight), shown)
 
 
 def _sight(s: State, names: set[VmName]) -> Sight:

@@ -48,6 +48,7 @@ _WARNINGS = frozenset(
         NoteCode.VM_FROZEN,
         NoteCode.VM_STRAY,
         NoteCode.VM_CRASHED,
+        NoteCode.VM_PAUSED,
         NoteCode.VM_GIVEN_UP,
         NoteCode.VM_NOT_MOVED,
         NoteCode.DEFINITION,

@@ -158,6 +158,7 @@ def _vm(status: VmStatus, node_name: str) -> Frame:
         "node_name": node_name,
         "to": row.to or None,
         "state": status.state,
+        "pause": status.pause,
         "on": row.on,
         "frozen": row.frozen,
         "generation": row.generation,

@@ -15,15 +15,7 @@ from typing import Protocol, assert_never
 from corolistener.core.actions import InstallConfig, PrepareConfig, ReadConfig, ReloadConfig, WithdrawConfig
 from corolistener.core.config import Cluster, ConfigId, NodeEntry
 from corolistener.core.events import Outcome, Result
-from corolistener.core.messages import (
-    AddNode,
-    EditNode,
-    PushText,
-    RemoveNode,
-    Restamp,
-    RevertTo,
-    SetPriorities,
-)
+from corolistener.core.messages import AddNode, EditNode, PushText, RemoveNode, Restamp, RevertTo, SetPriorities
 from corolistener.coroconf.facts import Facts, NodeFacts, read_facts
 from corolistener.coroconf.rewrite import (
     NodeSpec,

@@ -16,6 +16,7 @@ from corolistener.ids import NodeId
 from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
+from corolistener.sim.pause_faults import PAUSE_FAULTS
 from corolistener.sim.start_faults import START_FAULTS
 from corolistener.sim.store_faults import STORE_FAULTS
 from corolistener.sim.time_faults import TIME_FAULTS
@@ -299,8 +300,7 @@ FAULTS: dict[str, Fault] = {
 }
 """A fault's name, as stories and seeds say it."""
 
-ALL_FAULTS, ALL_CONDITIONS = (
-    {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **CARE_FAULTS, **START_FAULTS, **STORE_FAULTS, **TIME_FAULTS},
-    {**CONDITIONS, **VM_CONDITIONS},
-)
+MORE_FAULTS = {**CARE_FAULTS, **START_FAULTS, **STORE_FAULTS, **TIME_FAULTS, **PAUSE_FAULTS}
+ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS}
+ALL_CONDITIONS = {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

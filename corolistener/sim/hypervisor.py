@@ -4,20 +4,18 @@ It outlives the daemon and dies with the machine. Like libvirt it does one thing
 and goes on with what it was asked when nobody waits for the answer any more.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
 from corolistener.core.capacity import Vm
-from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome, Result
-from corolistener.core.messages import VmState
+from corolistener.core.events import Copied, CopyChanged, Event, HypervisorLost, Listed, Outcome, Pause, Result
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.executions import NEWS_MS, Executions
 from corolistener.sim.heap import Chance, Heap
-from corolistener.wire import values
+from corolistener.sim.instances import Instance, defined, image_of
 
 VmAction = StartVm | ResumeVm | SuspendVm | StopVm | MarkVm | MigrateVm | ShutDownVm | EditVm
 Answer = Callable[[Outcome], None]
@@ -45,50 +43,8 @@ NOTICE_MS = (0, 0, 30_000)
 """How long who waits for a VM's memory takes to see that the machine that sent it has no power: it said no goodbye."""
 LATE_SHARE, CAUSE_MS = 0.3, (20, 1, 2000)
 """So many ends are seen in a list before the event that tells their cause has been read, and so much later it is."""
-UUID = "uuid-of-"
 CONNECT_MS = (10, 1, 300)
-
-
-@dataclass(slots=True, eq=False)
-class Instance:
-    """A copy of a VM. `generation` is the label written on it, 0 where there is none. `arriving`: its memory is coming.
-    `making`: it is there, and its label is about to be written. `let_go`: its user took it out of the cluster's care."""
-
-    vm: Vm
-    running: bool = False
-    generation: int = 0
-    arriving: bool = False
-    making: bool = False
-    let_go: bool = False
-
-    def copied(self, hidden: bool = False) -> Copied:
-        why = "its metadata says manage no" if self.let_go else "the settings say so" if hidden else ""
-        vm = replace(self.vm, definition="") if why else self.vm
-        return Copied(vm, VmState.RUNNING if self.running else VmState.SUSPENDED, self.generation, why, self.let_go)
-
-
-def image_of(vm: Vm) -> VmName:
-    """What executes: the VM of a UUID, whatever it is called. Each UUID has the name that its VM had first (`uuid_of`)."""
-    return VmName(vm.uuid.removeprefix(UUID)) if vm.uuid else vm.name
-
-
-def uuid_of(name: str) -> str:
-    """The UUID of the VM that was first called so."""
-    return UUID + name
-
-
-def definition(vm: Vm) -> bytes:
-    """The text that a VM is started from: everything that is said of it, its sets in one order in every process."""
-    return values.dump_line(replace(vm, definition="")).encode()
-
-
-def known_as(vm: Vm) -> Vm:
-    """The VM with the name of its definition."""
-    return replace(vm, definition=hashlib.sha256(definition(vm)).hexdigest()[:16])
-
-
-def defined(vm: Vm) -> Defined:
-    return Defined(vm.name, vm.definition, definition(vm))
+STUMBLES_MS = (10, 1, 50)
 
 
 @dataclass(slots=True, eq=False)
@@ -137,6 +93,10 @@ class Hypervisor:
         self.able_at = 0
         self.turns: dict[VmName, int] = {}
         self.unheard: dict[VmName, bool] = {}
+        self.full = False
+        """There is no room left on the storage: what runs is paused by an I/O error at once."""
+        self.stumbles: list[tuple[int, VmName]] = []
+        """When it was so after a resumption."""
         """Ends between the beginning of a connection and its first list: their events are read after the list."""
 
     # Who listens
@@ -335,12 +295,16 @@ class Hypervisor:
             case ResumeVm():
                 if copy is None or copy.arriving:
                     return Outcome(Result.FAILED, "no such domain" if copy is None else "its memory is still arriving")
+                if not copy.running and copy.pause in (Pause.BUSY, Pause.PANICKED):
+                    busy = copy.pause is Pause.BUSY
+                    return Outcome(Result.FAILED, "cannot acquire state change lock" if busy else "its system has crashed")
                 self._run(copy, stray=False)
             case SuspendVm():
                 if copy is not None and copy.arriving:
                     del self.copies[name]  # it would go on by itself
-                elif copy is not None:
-                    self._halt(copy)
+                elif copy is not None and (copy.running or copy.pause is Pause.BUSY):
+                    copy.labelled = copy.labelled and not copy.running
+                    self._halt(copy, Pause.CALL)
             case StopVm():
                 if copy is not None:
                     self._halt(copy)
@@ -350,13 +314,15 @@ class Hypervisor:
             case MarkVm(generation=generation):
                 if copy is None:
                     return Outcome(Result.FAILED, "no such domain")
-                copy.generation = generation
+                if "vm-mark-lost" not in self.faults:
+                    copy.generation, copy.labelled = generation, action.suspended
             case MigrateVm():
                 return self._migrated(action, copy)
             case ShutDownVm() | EditVm():
                 if copy is None:
                     return Outcome(Result.FAILED, "no such domain")
                 if isinstance(action, ShutDownVm):
+                    copy.ending = True
                     self.heap.after(self.chance.vary(*GUEST_ENDS_MS), lambda: self._guest_ends(name, copy))
         self._changed(name)
         return Outcome(Result.DONE)
@@ -431,10 +397,12 @@ class Hypervisor:
 
     def _run(self, copy: Instance, stray: bool, by_hand: bool = False) -> None:
         copy.running = True
+        if self.full:
+            self.heap.after(self.chance.vary(*STUMBLES_MS), lambda: self.stumble(copy, resumed=True))
         self.executions.begin(image_of(copy.vm), self.node, self.heap.now, stray, by_hand)
 
-    def _halt(self, copy: Instance) -> None:
-        copy.running = False
+    def _halt(self, copy: Instance, pause: Pause = Pause.OTHER) -> None:
+        copy.running, copy.pause, copy.since = False, pause, self.heap.now
         self.executions.end(image_of(copy.vm), self.node, self.heap.now)
 
     # By hand, and by itself
@@ -446,10 +414,35 @@ class Hypervisor:
             self._run(copy, stray, by_hand=True)
             self._changed(vm.name)
 
-    def suspend_by_hand(self, name: VmName) -> None:
-        if name in self.copies:
-            self._halt(self.copies[name])
-            self._changed(name)
+    def suspend_by_hand(self, name: VmName, pause: Pause = Pause.CALL) -> Instance | None:
+        """A user suspends it, or it is paused for another reason; what was running then."""
+        copy = self.copies.get(name)
+        if copy is None or not copy.running:
+            return None
+        self._halt(copy, pause)
+        self._changed(name)
+        return copy
+
+    def stumble(self, copy: Instance, resumed: bool = False) -> None:
+        """It writes, and there is no room."""
+        if self.full and copy.running and self.copies.get(copy.vm.name) is copy and not self.frozen:
+            self._halt(copy, Pause.IO_ERROR)
+            if resumed:
+                self.stumbles.append((self.heap.now, copy.vm.name))
+            self._changed(copy.vm.name)
+
+    def be_busy(self, name: VmName, lasts: int) -> None:
+        """A user has it dumped, say: it is paused for so long, and goes on by itself, unless that is ended."""
+        copy = self.suspend_by_hand(name, Pause.BUSY)
+        since = self.heap.now
+
+        def over() -> None:
+            still = copy is not None and self.copies.get(name) is copy and copy.pause is Pause.BUSY and copy.since == since
+            if copy is not None and still and not copy.running and not self.frozen:
+                self._run(copy, stray=False, by_hand=True)
+                self._changed(name)
+
+        self.heap.after(lasts, over)
 
     def end_by_hand(self, name: VmName, by_user: bool = True, late_ms: int | None = None) -> None:
         """It shuts down, is destroyed by a user, or (`by_user` False) crashes. `late_ms`: so much later the cause is told."""

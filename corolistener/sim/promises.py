@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from corolistener.core.actions import ResumeVm, StartVm
-from corolistener.core.messages import Inventory
+from corolistener.core.reports import Inventory
 from corolistener.ids import NodeId
 from corolistener.sim.hypervisor import name_of
 

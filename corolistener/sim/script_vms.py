@@ -103,7 +103,7 @@ class VmVerbs:
             case "start":
                 estate.start(name, node)
             case "suspend":
-                estate.nodes[node].hypervisor.suspend_by_hand(name)
+                estate.suspend(name)
             case "destroy" | "crash":
                 estate.nodes[node].hypervisor.end_by_hand(name, by_user=verb == "destroy")
             case "vanish":

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from corolistener.core import keeping
 from corolistener.core.actions import FeedWatchdog, Fence, ResumeVm, StartVm, TicketedAction, Until
+from corolistener.core.events import Pause
 from corolistener.core.ledger import Ledger, Placed, Rows, Version, same_chapter
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import Chapter, Entries, Farewell, Inventory, Message, OpenLedger
+from corolistener.core.messages import Chapter, Entries, Farewell, Message, OpenLedger
+from corolistener.core.reports import Inventory
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim import accounts
@@ -21,6 +23,7 @@ from corolistener.sim.executions import Interval
 from corolistener.sim.hypervisor import kind_of, name_of
 from corolistener.sim.leaving_checkers import locked_at_farewell
 from corolistener.sim.machines import Machine
+from corolistener.sim.pause_checkers import Pauses
 from corolistener.sim.promises import Promises
 from corolistener.sim.start_checkers import StartChecker
 
@@ -61,6 +64,7 @@ class VmChecker:
         self.leased: dict[NodeId, Daemon] = {}
         """The daemon of each node that has had a lease."""
         self.starts = StartChecker(world)
+        self.pauses = Pauses(world, estate)
 
     def found(self, why: str | None) -> None:
         if self.wrong is None:
@@ -172,6 +176,7 @@ class VmChecker:
             case StartVm() | ResumeVm():
                 self.found(self.promises.broken(machine.id, action))
                 self.found(started_again(self.world, self.estate, machine.id, action))
+                self.found(self.pauses.broken(machine.id, action))
                 self._former_holders_stopped(machine.id, name_of(action), type(action).__name__)
                 self._placed_for_good(machine.id, name_of(action), type(action).__name__)
             case Fence(node=node):
@@ -428,10 +433,19 @@ def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger,
     stale = sorted(node for node in copies if node != row.node and node in states)
     if stale:
         return f"{name} has stale copies on {stale}"
+    if not running and _rests(estate, name, row):
+        return None
     if running != [row.node]:
         return f"{name} runs on {running}, and is placed on node {row.node}"
     label = copies[row.node].generation
     return f"{name} has label {label}, and is generation {row.generation}" if label != row.generation else None
+
+
+def _rests(estate: "Estate", name: VmName, row: Placed) -> bool:
+    """Its user has suspended this very instance, and nobody has ended that; whatever else is suspended in the end is wrong."""
+    rest = estate.users.paused.get(name)
+    copy = estate.nodes[row.node].hypervisor.copies.get(name)
+    return rest is not None and copy is not None and rest.instance is copy and copy.pause is Pause.CALL
 
 
 def undone(estate: "Estate", states: dict[NodeId, State], absent: Sequence[NodeId]) -> str | None:

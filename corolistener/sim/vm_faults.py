@@ -59,8 +59,7 @@ def _user_stops(world: "World", node: NodeId, words: Sequence[str]) -> None:
 def _user_suspends(world: "World", node: NodeId, words: Sequence[str]) -> None:
     name = _named(world, node, words[0])
     if world.estate is not None:
-        for at in world.estate.nodes.values():
-            at.hypervisor.suspend_by_hand(name)
+        world.estate.suspend(name)
 
 
 def _crashes(world: "World", node: NodeId, words: Sequence[str]) -> None:
@@ -207,17 +206,20 @@ def _vm_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
 
 
 def _hang_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
+    if dice.random() < 0.05:
+        return ("vm-mark-lost",)
     deed = dice.choice(("start", "resume", "suspend", "stop", "mark", "migrate", "shutdown"))
     return (f"vm-{deed}{dice.choice(('', '-fails'))}",) if dice.random() < 0.9 else ("vm-migrate-halves",)
 
 
+named, vm_words = _named, _vm_words
 LONG = (500, 2000, 6000, 12_000, 25_000)
 VM_FAULTS: dict[str, Fault] = {
     "vm-created": Fault(_created, 0),
     "user-starts": Fault(_user_starts, 2, (), _vm_words),
     "user-starts-again": Fault(_user_starts_again, 3, (), _vm_words),
     "user-stops": Fault(_user_stops, 2, (), _vm_words),
-    "user-suspends": Fault(_user_suspends, 1, (), _vm_words),
+    "user-suspends": Fault(_user_suspends, 2, (), _vm_words),
     "vm-crashes": Fault(_crashes, 3, (), _vm_words),
     "vm-hangs": Fault(_hangs, 3, LONG, _hang_words),
     "hypervisor-stopped": Fault(_hypervisor, 2, LONG),

@@ -29,12 +29,14 @@ from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
 from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, LedgerAsked, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
+from corolistener.core.lifecycle import Mode
 from corolistener.core.wishes import ExcuseOrder, FenceOrder, Order, StartOrder, StopOrder
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Agent, Manner
 from corolistener.sim.executions import Executions
-from corolistener.sim.hypervisor import Hypervisor, known_as, uuid_of
+from corolistener.sim.hypervisor import Hypervisor
+from corolistener.sim.instances import Instance, known_as, uuid_of
 from corolistener.sim.machines import Port
 from corolistener.sim.watchdog import Watchdog
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 VM_FAMILIES: tuple[Family, ...] = ("vm", "fence", "watchdog")
 GIB = 1024 * 1024
+NOTICED_MS = 200
+"""After so long a daemon has heard what its hypervisor has told."""
 STORAGE = "shared"
 LEFT_OFF_MS = 15_000
 """Nobody comes sooner to switch a machine on again; an agent that is just switching it off has ended by then."""
@@ -94,6 +98,7 @@ class Users:
     shut_down: set[VmName] = field(default_factory=set)
     doubled: set[VmName] = field(default_factory=set)
     downs: dict[VmName, "Down"] = field(default_factory=dict)
+    paused: dict[VmName, "Rest"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,16 @@ class Down:
     node: NodeId
     daemon: object
     generation: int
+
+
+@dataclass(slots=True)
+class Rest:
+    """A user suspended this instance of a VM on this node under the eyes of `daemon`. `sure`: it must have understood."""
+
+    node: NodeId
+    instance: Instance
+    daemon: object
+    sure: bool = False
 
 
 class Estate:
@@ -247,6 +262,7 @@ class Estate:
         if stray:
             self.users.doubled.add(name)
         self.users.wanted[name] = True
+        self.users.paused.pop(name, None)
         hypervisor.start_by_hand(vm, stray)
         self.world.changed()
 
@@ -282,6 +298,28 @@ class Estate:
         capacity = self.care_of(node).capacity
         if daemon is not None and daemon.config.care.capacity != capacity:
             self.world.configure(node, care=replace(daemon.config.care, capacity=capacity))
+
+    def suspend(self, name: VmName) -> None:
+        """A user suspends a VM where it runs. Its daemon must know, if it has the right to run VMs now and a moment later."""
+        for node, at in sorted(self.nodes.items()):
+            sure = self._watches(node)
+            instance, daemon = at.hypervisor.suspend_by_hand(name), self.world.daemons.get(node)
+            if instance is not None and daemon is not None:
+                rest = self.users.paused[name] = Rest(node, instance, daemon)
+                self.world.heap.after(NOTICED_MS, partial(self._noticed, rest, sure))
+        self.world.changed()
+
+    def _noticed(self, rest: "Rest", sure: bool) -> None:
+        rest.sure = sure and self._watches(rest.node) and self.world.daemons.get(rest.node) is rest.daemon
+
+    def _watches(self, node: NodeId) -> bool:
+        """Its daemon hears its hypervisor and has nothing to do but to let VMs run."""
+        daemon, hypervisor = self.world.daemons.get(node), self.nodes[node].hypervisor
+        if daemon is None or not daemon.responsive or hypervisor.listener is None or hypervisor.frozen or hypervisor.jobs:
+            return False
+        s, now = daemon.pump.core.state, self.world.clock(node)
+        leased = s.lease.valid(now) and s.mode is Mode.RUNNING and s.emptying is None and not s.copies.held
+        return leased and now >= s.copies.young_until and hypervisor.life_at + NOTICED_MS < self.world.heap.now
 
     def stop_hypervisor(self, node: NodeId) -> None:
         self.nodes[node].hypervisor.stop()
@@ -322,6 +360,7 @@ class Estate:
                 self.users.wanted[name] = False
             case StartOrder(name):
                 self.users.wanted[name] = True
+                self.users.paused.pop(name, None)
             case FenceOrder(node):
                 self.to_fence.add(node)
             case ExcuseOrder(node, on):
@@ -339,6 +378,7 @@ class Estate:
         """Everything that was broken works; who was asked for panic is asked to recover."""
         self.unmeasured.clear()
         for node, at in self.nodes.items():
+            at.hypervisor.full = False
             self.world.machines[node].memory.full = False
             self.measure(node)
             at.hypervisor.storages.add(STORAGE)
@@ -357,11 +397,19 @@ class Estate:
             if daemon is None:
                 continue
             s = daemon.pump.core.state
+            if s.acting:
+                self._wake(node)
             if s.keeping.ledger.panic is not None:
                 self.alarm(node, calm=True)
             for excused, each in s.keeping.ledger.excused.items():
                 if s.acting and excused not in absent and not each.incarnation:
                     self.order(node, ExcuseOrder(excused, on=False))
+
+    def _wake(self, node: NodeId) -> None:
+        """Operators end every second pause of a user."""
+        for name in sorted(self.users.paused)[::2]:
+            if not self.world.daemons[node].queue:
+                self.order(node, StartOrder(name))
 
     def _see_off(self, node: NodeId) -> None:
         """It stays off, whoever switched it on, and operators say so from time to time, everywhere."""

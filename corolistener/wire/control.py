@@ -81,10 +81,12 @@ PLAN: what the master would decide, were these nodes lost and proven now, or dra
 VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where names or after were given, `states` and
 `owed` but where most is 0.
 
-    vms        [{name, node, node_name, to, state, on, frozen, generation, priority, order, memory_mib, cpus, storages,
+    vms        [{name, node, node_name, to, state, pause, on, frozen, generation, priority, order, memory_mib, cpus, storages,
                together, apart, nodes, definition, live, tried, local, troubles, copies, owed, why, refusals}]
                node where it belongs, `to` where it goes (null: nowhere), live or by being stopped; state "running",
-               "suspended", "starting", "none", "in-doubt" or "lost" with its node; on whether it shall run; frozen why
+               "suspended", "starting", "none", "in-doubt" or "lost" with its node; pause why it is suspended, where that is
+               known: "user" (its user's will), "busy" (a dump, a save, a snapshot), "starting", "io-error", "panicked",
+               "watchdog" (its own), or a word of a newer daemon; on whether it shall run; frozen why
                nothing is decided about it, or ""; nodes where it may run, null for any; definition the SHA-256 of what it
                is started from; tried the nodes that could not keep it running; local [storages] that no other member
                reaches; troubles [{node, why, given_up}] and copies [{node, state, generation, stray, stuck}] what members

@@ -25,6 +25,7 @@ _ROOMS = (
     "events",
     "fencing",
     "group",
+    "instance",
     "keeping",
     "lease",
     "ledger",

@@ -1,6 +1,6 @@
 """Who may start a VM where, asked of the cores of a virtual cluster in the situations that the rule is made of."""
 
-from corolistener.core.copies import Deed
+from corolistener.core.instance import Deed
 from corolistener.core.machine import Core
 from corolistener.ids import Instant, NodeId, VmName
 from corolistener.sim.script import Teller

@@ -8,10 +8,11 @@ import pytest
 from corolistener.core.aims import aim
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
-from corolistener.core.copies import CRASHES_MS, SHUT_DOWN_MS, Aim, Copies, Copy, Deed
+from corolistener.core.copies import Copies
 from corolistener.core.events import Copied, Outcome, Result
+from corolistener.core.instance import CRASHES_MS, SHUT_DOWN_MS, Aim, Copy, Deed
 from corolistener.core.ledger import Placed
-from corolistener.core.messages import Report, VmState
+from corolistener.core.reports import Report, VmState
 from corolistener.core.telling import inventory
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
@@ -266,10 +267,11 @@ def test_the_aim_of_what_moves_or_is_to_end(what: Copy, placed: Placed, other: R
 
 
 def test_a_former_process_may_have_asked_what_is_there_to_shut_down() -> None:
-    for after, ended in ((SHUT_DOWN_MS - 1, ()), (SHUT_DOWN_MS, (VM.name,))):
+    asked = (True, SHUT_DOWN_MS - 1, ()), (True, SHUT_DOWN_MS, (VM.name,)), (False, 1, (VM.name,))
+    for ending, after, ended in asked:
         copies = Copies()
-        copies.listed((Copied(VM, RUNNING, 3),), T0)
-        copies.listed((Copied(VM, RUNNING, 3),), Instant(T0 + 1))
+        copies.listed((Copied(VM, RUNNING, 3, ending=ending),), T0)
+        copies.listed((Copied(VM, RUNNING, 3, ending=ending),), Instant(T0 + 1))
         copies.gone(VM.name, True, Instant(T0 + after), TIMING)
         assert inventory(copies).ended == ended
         assert inventory(copies).troubles == ()

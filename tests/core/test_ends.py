@@ -5,10 +5,11 @@ import pytest
 from corolistener.core.aims import aim
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Timing
-from corolistener.core.copies import CAUSE_MS, Aim, Copies, Copy, Deed
+from corolistener.core.copies import Copies
 from corolistener.core.events import Copied, Outcome, Result
+from corolistener.core.instance import CAUSE_MS, Aim, Copy, Deed
 from corolistener.core.ledger import Placed
-from corolistener.core.messages import VmState
+from corolistener.core.reports import VmState
 from corolistener.core.telling import inventory
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 

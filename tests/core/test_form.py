@@ -12,7 +12,8 @@ from corolistener.core.capacity import Capacity
 from corolistener.core.config import ConfigId, NodeEntry
 from corolistener.core.events import GroupChanged, RingChanged
 from corolistener.core.group import Group, form
-from corolistener.core.messages import Committed, Hello, Inventory
+from corolistener.core.messages import Committed, Hello
+from corolistener.core.reports import Inventory
 from corolistener.core.view import Epoch, RingId
 from corolistener.ids import Instant, NodeId, VmName
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from corolistener.core.config import ConfigId
 from corolistener.core.group import Group, Peer
-from corolistener.core.messages import Inventory, Stored
+from corolistener.core.messages import Stored
+from corolistener.core.reports import Inventory
 from corolistener.ids import Instant, NodeId
 
 ME = NodeId(1)

@@ -24,12 +24,13 @@ from corolistener.core.actions import (
 )
 from corolistener.core.capacity import Vm
 from corolistener.core.config import Care, Cluster, Config, ConfigId, ProofKind
-from corolistener.core.copies import Copy
 from corolistener.core.group import Peer
+from corolistener.core.instance import Copy
 from corolistener.core.ledger import Panic, Placed, Proven, Rows, Version
 from corolistener.core.lifecycle import Mode
 from corolistener.core.machine import Core
-from corolistener.core.messages import Entries, VmState
+from corolistener.core.messages import Entries
+from corolistener.core.reports import VmState
 from corolistener.core.view import RingId
 from corolistener.errors import InvariantViolation
 from corolistener.ids import Instant, NodeId, Ticket, VmName

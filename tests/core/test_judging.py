@@ -9,12 +9,13 @@ from corolistener.core import keeping, orders, recovery
 from corolistener.core.actions import DropAddress, Multicast, ReleaseLock, Spare, StopService, SuspendVm
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import CloudAddress, ProofKind
-from corolistener.core.copies import Copy
 from corolistener.core.events import Outcome, Result, SendingLost
 from corolistener.core.fencing import Attempt
+from corolistener.core.instance import Copy
 from corolistener.core.ledger import EMPTY, Known, Proven, Rows, Version
-from corolistener.core.messages import Chapter, Hello, Inventory, Ordered, Refused
+from corolistener.core.messages import Chapter, Hello, Ordered, Refused
 from corolistener.core.placing import what_if
+from corolistener.core.reports import Inventory
 from corolistener.core.wishes import FenceOrder
 from corolistener.ids import Instant, Ticket, VmName
 

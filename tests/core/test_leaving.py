@@ -3,10 +3,10 @@
 from test_invariants import ME, NOW, ROW, A, acting
 
 from corolistener.core import leaving
-from corolistener.core.copies import Copy
+from corolistener.core.instance import Copy
 from corolistener.core.lifecycle import Mode
-from corolistener.core.messages import VmState
 from corolistener.core.notes import Note, NoteCode
+from corolistener.core.reports import VmState
 
 
 def test_it_empties_first_and_who_asks_twice_has_no_time() -> None:

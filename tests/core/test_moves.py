@@ -10,7 +10,7 @@ from corolistener.core.config import Cluster, Config, ConfigId
 from corolistener.core.group import Peer
 from corolistener.core.ledger import Placed, Rows, Version
 from corolistener.core.machine import Core
-from corolistener.core.messages import Inventory, Report, Trouble, VmState
+from corolistener.core.reports import Inventory, Report, Trouble, VmState
 from corolistener.core.state import State
 from corolistener.core.view import RingId
 from corolistener.ids import Instant, NodeId, VmName

@@ -5,7 +5,7 @@ from dataclasses import replace
 from test_invariants import ROW, A
 
 from corolistener.core.adoption import _reported
-from corolistener.core.messages import Report, VmState
+from corolistener.core.reports import Report, VmState
 
 RUNS = Report(A, VmState.RUNNING, ROW.generation)
 

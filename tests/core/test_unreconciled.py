@@ -13,7 +13,7 @@ from corolistener.core.group import Peer
 from corolistener.core.lease import Quorum
 from corolistener.core.ledger import Excused, Panic, Placed, Rows, Version
 from corolistener.core.machine import Core
-from corolistener.core.messages import Inventory, Report, VmState
+from corolistener.core.reports import Inventory, Report, VmState
 from corolistener.core.state import State
 from corolistener.core.view import RingId
 from corolistener.ids import Instant, NodeId, VmName

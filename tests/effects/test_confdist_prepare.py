@@ -11,16 +11,7 @@ from hypothesis import strategies as st
 from corolistener.core.actions import PrepareConfig
 from corolistener.core.config import ConfigId, NodeEntry
 from corolistener.core.events import Result
-from corolistener.core.messages import (
-    AddNode,
-    Change,
-    EditNode,
-    PushText,
-    RemoveNode,
-    Restamp,
-    RevertTo,
-    SetPriorities,
-)
+from corolistener.core.messages import AddNode, Change, EditNode, PushText, RemoveNode, Restamp, RevertTo, SetPriorities
 from corolistener.engine.conf import cluster_of, config_id
 from corolistener.ids import NodeId
 

@@ -17,13 +17,14 @@ from corolistener.core import adoption, aims, care, fencing, keeping, leaving, m
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import Config, ProofKind, Timing
-from corolistener.core.copies import Aim, Copies, Copy, Deed
+from corolistener.core.copies import Copies
 from corolistener.core.events import Outcome
 from corolistener.core.fencing import Fencing
+from corolistener.core.instance import Aim, Copy, Deed
 from corolistener.core.lease import Lease
 from corolistener.core.ledger import Known, Ledger, Placed, Proven, Rows
 from corolistener.core.machine import Core
-from corolistener.core.messages import Report, VmState
+from corolistener.core.reports import Report, VmState
 from corolistener.core.state import State
 from corolistener.engine import pump
 from corolistener.ids import Instant, NodeId, VmName

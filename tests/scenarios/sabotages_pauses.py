@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from corolistener.core.copies import Copy
-from corolistener.core.messages import VmState
+from corolistener.core.instance import Copy
+from corolistener.core.reports import VmState
 from corolistener.ids import Instant
 
 

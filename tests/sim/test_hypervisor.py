@@ -5,12 +5,13 @@ from dataclasses import replace
 from corolistener.core.actions import MarkVm, Reason, ResumeVm, StartVm, StopVm, SuspendVm, Until
 from corolistener.core.capacity import Vm
 from corolistener.core.events import CopyChanged, Event, HypervisorLost, Listed, Outcome, Result
-from corolistener.core.messages import VmState
+from corolistener.core.reports import VmState
 from corolistener.core.view import NO_RING
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 from corolistener.sim.executions import Executions
 from corolistener.sim.heap import Chance, Heap
-from corolistener.sim.hypervisor import Hypervisor, VmAction, definition
+from corolistener.sim.hypervisor import Hypervisor, VmAction
+from corolistener.sim.instances import definition
 
 N1, N2 = NodeId(1), NodeId(2)
 A = VmName("a")

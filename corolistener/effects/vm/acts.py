@@ -18,7 +18,7 @@ from corolistener.core.events import Outcome, Result
 from corolistener.effects.vm import texts
 from corolistener.effects.vm.lines import ALONE, Connection, Domain, Lines, code, words
 from corolistener.effects.vm.settings import Target
-from corolistener.effects.vm.sight import DEFINITION, find
+from corolistener.effects.vm.sight import DEFINITION, find, working
 from corolistener.errors import EffectError
 from corolistener.ids import VmName
 
@@ -133,10 +133,10 @@ def _create(call: Call, domain: Domain) -> None:
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
 
-def _mark(domain: Domain, generation: int) -> None:
+def _mark(domain: Domain, generation: int, suspended: bool = False, ending: bool = False) -> None:
     """On the living copy alone: it goes with the copy, and whoever starts another one by hand does not inherit it."""
     definition = texts.digest(texts.canonical(domain.XMLDesc(DEFINITION))) if domain.isPersistent() else ""
-    element = texts.copy_element(generation, definition)
+    element = texts.copy_element(generation, definition, suspended, ending)
     domain.setMetadata(ELEMENT, element, texts.COPY_KEY, texts.COPY, LIVE)
 
 
@@ -146,7 +146,7 @@ def mark(call: Call, action: MarkVm) -> Outcome:
         if domain is None or not active(domain):
             raise EffectError("MarkVm", "there is no copy of it here")
         if action.generation:
-            _mark(domain, action.generation)
+            _mark(domain, action.generation, action.suspended)
         else:
             domain.setMetadata(ELEMENT, None, None, texts.COPY, LIVE)
     return DONE
@@ -164,6 +164,9 @@ def resume(call: Call, action: ResumeVm) -> Outcome:
             return Outcome(Result.DONE, facts=(("running", "yes"),))
         if _incoming(domain, reason):
             raise EffectError("ResumeVm", "it is just arriving from another node")
+        if reason in GOING and not _starts(reason) and working(domain):
+            # The call would wait 30 s for libvirt's lock.
+            raise EffectError("ResumeVm", "libvirt is busy with it")
         call.step("ResumeVm")
         domain.resume()
     return DONE
@@ -200,7 +203,15 @@ def suspend(call: Call, action: SuspendVm, starting: bool, migrating: bool) -> O
             if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
                 domain.pMWakeup(0)
             domain.suspend()
+            _unlabel(domain)
         raise EffectError("SuspendVm", "it is paused, but may go on by itself: something else is being done to it")
+
+
+def _unlabel(domain: Domain) -> None:
+    """It was running: an old label of its user's pause would keep it suspended when this node may run it again."""
+    with contextlib.suppress(libvirt.libvirtError):
+        if 'suspended="user"' in domain.metadata(ELEMENT, texts.COPY, LIVE):
+            _mark(domain, texts.content(domain.XMLDesc(0)).generation)
 
 
 def _starts(reason: int) -> bool:
@@ -272,6 +283,8 @@ def shut_down(call: Call, action: ShutDownVm) -> Outcome:
         if domain is None or not active(domain):
             return ABSENT
         call.step("ShutDownVm")
+        with contextlib.suppress(libvirt.libvirtError):  # the next process of the daemon shall know whose will its end is
+            _mark(domain, texts.content(domain.XMLDesc(0)).generation, ending=True)
         domain.shutdown()
     return DONE
 

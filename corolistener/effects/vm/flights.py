@@ -50,10 +50,16 @@ class Flights:
         self._air: dict[VmName, list[Flight]] = {}
         self._slow = asyncio.Semaphore(SLOW_MOST)
         self.progress: dict[VmName, tuple[int, int]] = {}
+        self.late: set[VmName] = set()
+        """VMs that a call has suspended for which nobody waited any more."""
 
     def stray(self, name: VmName, kind: type[VmAction]) -> bool:
         """Whether a call of this kind is under way that nobody waits for."""
         return any(isinstance(each.action, kind) and each.call.given_up.is_set() for each in self._air.get(name, ()))
+
+    def starting(self, name: VmName) -> bool:
+        """Whether a start is under way."""
+        return any(isinstance(each.action, StartVm) for each in self._air.get(name, ()))
 
     async def perform(
         self, action: VmAction, lines: Lines, guard: Guard, text: Text, settings: VmSettings, ends: Ends
@@ -104,6 +110,8 @@ class Flights:
             if slow:
                 self._slow.release()
             _heard(task)
+            if isinstance(action, SuspendVm) and call.given_up.is_set():
+                self.late.add(name)
             self._air[name].remove(flight)
             if not self._air[name]:
                 del self._air[name]

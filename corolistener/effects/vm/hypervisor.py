@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from corolistener.core.actions import ResumeVm
+from corolistener.core.actions import ResumeVm, SuspendVm
 from corolistener.core.capacity import Capacity
-from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome
-from corolistener.core.messages import VmState
+from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome, Pause
+from corolistener.core.reports import VmState
 from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
 from corolistener.effects.vm.ends import Ends
+from corolistener.effects.vm.files import EVERY_S, DefinitionFiles
 from corolistener.effects.vm.flights import Flights, VmAction
 from corolistener.effects.vm.lines import Domain, Fault, Lines, Told, plainly, within, words
 from corolistener.effects.vm.room import Room
@@ -68,6 +69,7 @@ class Hypervisor:
         self._lost = asyncio.Event()
         self._why = "it has not been reached yet"
         self._ends = Ends(lambda: asyncio.get_running_loop().time())
+        self._files = DefinitionFiles()
         self._pools: dict[str, str] = {}
         self._sights: dict[VmName, Sight] = {}
         self._defined: dict[VmName, str] = {}
@@ -149,9 +151,18 @@ class Hypervisor:
         await within(LOOK_S, lines.warm)
         while True:
             await self._measure(lines)
-            await asyncio.sleep(REFRESH_S)
+            await self._watch_files()
             for name in [name for name, sight in self._sights.items() if sight.id >= 0]:
                 self._look_at(name)
+
+    async def _watch_files(self) -> None:
+        """For a minute: look again at every VM whose definition libvirt has written anew."""
+        end = asyncio.get_running_loop().time() + REFRESH_S
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(EVERY_S)
+            for name in sorted(await detached(self._files.changed)):
+                if name in self._sights:
+                    self._look_at(name)
 
     async def _find_pools(self, lines: Lines) -> frozenset[str]:
         """The declared pools that are active. A path is remembered: a pool that is gone does not make its disks local."""
@@ -294,9 +305,18 @@ class Hypervisor:
             self._observe(CopyChanged(name, None, by_user))
 
     def _careful(self, copied: Copied) -> Copied:
-        """A copy that a call may still let run, though nobody waits for that call any more, counts as running."""
-        if copied.state is VmState.SUSPENDED and self._flights.stray(copied.vm.name, ResumeVm):
+        """A copy that a call may still let run, though nobody waits for that call any more, counts as running. What a call that
+        nobody waits for has suspended is nobody's will; what this node is just starting is suspended until it is resumed."""
+        name = copied.vm.name
+        if copied.state is VmState.RUNNING:
+            self._flights.late.discard(name)
+            return copied
+        if self._flights.stray(name, ResumeVm):
             return replace(copied, state=VmState.RUNNING)
+        if copied.pause is Pause.STARTING and self._flights.starting(name):
+            return replace(copied, pause=Pause.CALL)
+        if copied.pause is Pause.CALL and (name in self._flights.late or self._flights.stray(name, SuspendVm)):
+            return replace(copied, pause=Pause.OTHER)
         return copied
 
     def _define(self, sight: Sight) -> None:

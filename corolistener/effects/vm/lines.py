@@ -28,7 +28,11 @@ LINES_MOST = 32
 """libvirtd has 20 workers for everybody: more calls than that wait there instead of here."""
 ALONE = "TEST"
 """libvirt's test hypervisor: its VMs live in this process, in one connection that any thread may use."""
-EVENTS = ("METADATA_CHANGE", "DEVICE_ADDED", "DEVICE_REMOVED")
+EVENTS = (
+    *("METADATA_CHANGE", "DEVICE_ADDED", "DEVICE_REMOVED", "BLOCK_JOB_2", "DISK_CHANGE", "TRAY_CHANGE"),
+    *("JOB_COMPLETED", "MEMORY_DEVICE_SIZE_CHANGE", "REBOOT"),
+)
+"""After each of these a VM is read anew. A snapshot of disks, and a change of the definition alone, send none: see files.py."""
 
 T = TypeVar("T")
 Domain = Any
@@ -41,7 +45,7 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """libvirt's news. `kind`: lifecycle, changed (metadata or a device), pool, closed. `name` is the VM's or the pool's."""
+    """libvirt's news. `kind`: lifecycle, changed (metadata, device, disk), pool, closed. `name` is the VM's or the pool's."""
 
     kind: str
     name: str = ""

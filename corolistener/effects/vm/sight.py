@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import libvirt
 
 from corolistener.core.capacity import Vm
-from corolistener.core.events import Copied
-from corolistener.core.messages import VmState
+from corolistener.core.events import Copied, Pause
+from corolistener.core.reports import VmState
 from corolistener.core.wishes import Wishes
 from corolistener.effects.vm.lines import Connection, Domain, Fault, Lines, code
 from corolistener.effects.vm.settings import Manage, VmSettings
@@ -21,6 +21,17 @@ LOOKS_MOST = 5
 DEFINITION = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 STILL = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_CRASHED)
 """States in which a copy executes nothing. One that was suspended by its own system (pmsuspended) may wake up by itself."""
+PAUSES = {
+    libvirt.VIR_DOMAIN_PAUSED_UNKNOWN: Pause.CALL,
+    libvirt.VIR_DOMAIN_PAUSED_USER: Pause.CALL,
+    libvirt.VIR_DOMAIN_PAUSED_FROM_SNAPSHOT: Pause.CALL,
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: Pause.IO_ERROR,
+    libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: Pause.WATCHDOG,
+    libvirt.VIR_DOMAIN_PAUSED_CRASHED: Pause.PANICKED,
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: Pause.STARTING,
+    libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN: Pause.BUSY,
+}
+"""What libvirt's reasons mean. The other ones (migration, dump, save, snapshot) say BUSY as long as that is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,7 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
         live, written = Content(""), Content(domain.UUIDString())
         vm, why = Vm(name, 0, uuid=domain.UUIDString()), f"its definition cannot be read: {error}"
     runs = VmState.SUSPENDED if state in STILL else VmState.RUNNING
+    pause = paused(domain, state, reason, live)
     autostart = False
     with contextlib.suppress(libvirt.libvirtError):  # a VM that is not defined here has no such thing
         autostart = bool(domain.autostart())
@@ -112,12 +124,32 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
         uuid=written.uuid,
         id=number if active else -1,
         why=why,
-        copied=Copied(vm, runs, live.generation, why, written.wishes.managed is False) if active else None,
+        copied=Copied(vm, runs, live.generation, why, written.wishes.managed is False, pause, live.ending) if active else None,
         text=text,
         autostart=autostart,
         mistakes=written.mistakes,
         off=reason if state == libvirt.VIR_DOMAIN_SHUTOFF else 0,
     )
+
+
+def paused(domain: Domain, state: int, reason: int, live: Content) -> Pause:
+    """Why a copy is suspended; USER where its label says that, also of one that runs again."""
+    if state == libvirt.VIR_DOMAIN_CRASHED:
+        return Pause.PANICKED
+    if state != libvirt.VIR_DOMAIN_PAUSED:
+        return Pause.USER if live.suspended else Pause.OTHER
+    pause = PAUSES.get(reason)
+    if pause is None:
+        return Pause.BUSY if working(domain) else Pause.OTHER
+    return Pause.USER if pause is Pause.CALL and live.suspended else pause
+
+
+def working(domain: Domain) -> bool:
+    """A job is under way: a migration, a dump, a save. Of one that is just arriving only the other side has statistics."""
+    try:
+        return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+    except libvirt.libvirtError as error:
+        return bool(code(error) == libvirt.VIR_ERR_OPERATION_UNSUPPORTED)
 
 
 def judge(name: VmName, written: Content, live: Content, rules: Rules, definition: str) -> tuple[Vm, str]:

@@ -16,8 +16,9 @@ from corolistener.effects.vm.storages import Disk
 from corolistener.ids import NodeId
 
 COPY, COPY_KEY = "urn:corolistener:copy:1", "corocopy"
-"""Namespace of `<corocopy:copy generation="7" definition="…"/>`. A copy that is just arriving from another node is not defined
-yet, and has the definition's name from here."""
+"""Namespace of `<corocopy:copy generation="7" definition="…" suspended="user" ending="asked"/>`. `suspended` is there only
+while its user has it suspended, `ending` since we asked its system to shut down. A copy that is just arriving from another node
+is not defined yet, and has the definition's name from here."""
 VM, VM_KEY = "urn:corolistener:vm:1", "corovm"
 """Namespace of `<corovm:vm manage="yes" priority="5" start-order="2">`, in which may be any number of `<corovm:together>GROUP`,
 `<corovm:apart>GROUP` and `<corovm:node>ID`; everything may be left out."""
@@ -31,6 +32,7 @@ KIB |= {"g": 1024**2, "gib": 1024**2, "gb": 1e9 / 1024, "t": 1024**3, "tib": 102
 class Content:
     """What matters to us in a domain's XML. `bound`: what else than a disk keeps the VM on its node, "" where nothing does.
 
+    `suspended`: the copy bears the label of a pause by its user; `ending`: that of a shutdown that we asked for.
     `id`: libvirt's number of the copy, -1 where there is none. `mistakes`: what cannot be understood in our own metadata.
     """
 
@@ -42,6 +44,8 @@ class Content:
     bound: str = ""
     generation: int = 0
     definition: str = ""
+    suspended: bool = False
+    ending: bool = False
     wishes: Wishes = field(default_factory=Wishes)
     mistakes: tuple[str, ...] = ()
 
@@ -63,6 +67,8 @@ def content(xml: str) -> Content:
         bound=_bound(top),
         generation=int(mark.get("generation", "")) if NUMBER.fullmatch(mark.get("generation", "")) else 0,
         definition=mark.get("definition", ""),
+        suspended=mark.get("suspended") == "user",
+        ending=mark.get("ending") == "asked",
         wishes=wishes,
         mistakes=mistakes,
     )
@@ -156,9 +162,10 @@ def vm_element(wishes: Wishes) -> str | None:
     return ElementTree.tostring(top, "unicode") if top.attrib or len(top) else None
 
 
-def copy_element(generation: int, definition: str) -> str:
+def copy_element(generation: int, definition: str, suspended: bool = False, ending: bool = False) -> str:
     """Our element of a copy."""
-    return f'<copy generation="{generation}" definition="{definition}"/>'
+    more = (' suspended="user"' if suspended else "") + (' ending="asked"' if ending else "")
+    return f'<copy generation="{generation}" definition="{definition}"{more}/>'
 
 
 def canonical(xml: str) -> bytes:

@@ -22,7 +22,7 @@ from lab.machine import SHARED
 from corolistener.core.actions import MarkVm, Reason, ResumeVm, StartVm, StopVm, SuspendVm, Until
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome, Result
-from corolistener.core.messages import VmState
+from corolistener.core.reports import VmState
 from corolistener.core.view import RingId
 from corolistener.effects.vm.hypervisor import Hypervisor
 from corolistener.effects.vm.settings import Manage, VmSettings

@@ -16,7 +16,7 @@ from lab.machine import SHARED
 from corolistener.core.actions import MigrateVm, Reason, ShutDownVm
 from corolistener.core.capacity import Vm
 from corolistener.core.events import CopyChanged, Event, HypervisorLost, Listed, Outcome, Result
-from corolistener.core.messages import VmState
+from corolistener.core.reports import VmState
 from corolistener.effects.vm import hypervisor
 from corolistener.ids import NodeId
 
