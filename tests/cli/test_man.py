@@ -60,7 +60,11 @@ def test_every_setting_is_described_with_its_default() -> None:
             line = re.search(rf"^\.BR {key.name} +\((.*)\)$", section, re.M)
             assert line, f"{table}.{key.name}"
             if isinstance(key.default, str | int | float) and key.name != "hook":
-                words = [f"{key.default:g}"] if isinstance(key.default, float) else [str(key.default).replace("True", "true")]
+                words = (
+                    [f"{key.default:g}"]
+                    if isinstance(key.default, float)
+                    else [str(key.default).replace("True", "true").replace("False", "false")]
+                )
                 assert line[1].split(", ")[-1] in words
     assert ".SS [database]" in page
 
