@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from corolistener.core import group, images
+from corolistener.core import group
 from corolistener.core.broken import Broken
 
 SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "a second hello of a restarted daemon is taken for a return": [(group, "_staying", lambda hellos, current: frozenset())],
     "a broken node starves its watchdog": [(Broken, "quiet", property(lambda self: False))],
-    "who leaves keeps images open": [(images, "locks", lambda s, name, copy: False)],
 }
