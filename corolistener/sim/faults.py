@@ -300,7 +300,9 @@ FAULTS: dict[str, Fault] = {
 }
 """A fault's name, as stories and seeds say it."""
 
-MORE_FAULTS = {**CARE_FAULTS, **START_FAULTS, **STORE_FAULTS, **TIME_FAULTS, **PAUSE_FAULTS}
+LEDGER_FAULTS = {**START_FAULTS, **STORE_FAULTS, **TIME_FAULTS}
+"""Starts, stores that go back, and what stops time: drawn like those of VMs."""
+MORE_FAULTS = {**CARE_FAULTS, **LEDGER_FAULTS, **PAUSE_FAULTS}
 ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS}
 ALL_CONDITIONS = {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

@@ -17,6 +17,8 @@ FENCING = (
     ("watchdog=10s", "weak"),
     ("watchdog=off", "proofs=farewell,suspend,operator"),
 )
+STANDS_STILL = 0.7
+"""In so many clusters of virtual machines one is suspended for longer than any deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ def draw_vms(dice: Random, vms: int, nodes: list[NodeId], now: int, ends: int) -
         created.append(Entry(at, "vm-created", f"n{node}", (f"v{number}", f"memory={size}G", *_details(dice, nodes, node))))
     words += [f"shutdown={dice.choice(('migrate', 'migrate', 'stop', 'refuse'))}"] + ["locks"] * (dice.random() < 0.5)
     excluded = TRUSTING if "suspend" in " ".join(fencing) else frozenset()
+    if "weak" not in fencing:
+        excluded |= {"machine-suspended"}
+    elif dice.random() < STANDS_STILL:
+        at = now + dice.choice((9000, 12_000, 20_000))
+        created.append(Entry(at, "machine-suspended", f"n{dice.choice(nodes)}", (), dice.choice((25_000, 40_000))))
     absent = dice.sample(nodes, dice.randint(0, (len(nodes) - 1) // 2)) if dice.random() < 0.5 else []
     return VmDraw(tuple(words), tuple(created), excluded, tuple(sorted(absent)))
 

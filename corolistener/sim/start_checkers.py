@@ -42,15 +42,11 @@ class StartChecker:
         machine, grace_ms = self.world.machines[node], self.world.options.timing.start_grace_ms
         if self.world.estate is not None and node in self.world.estate.to_fence:
             return None  # an operator's order is carried out at once
-        if not machine.powered or not machine.booting or node in self.seen or self.begun is None:
+        if not machine.powered or not machine.booting or node in self.seen:
             return None
-        if self.world.heap.now + SLACK_MS < self.begun + grace_ms:
-            return f"node {by} has node {node} switched off, which boots, {self.world.heap.now - self.begun} ms after the start"
-        if node in self.world.totem.nodes and self.world.totem.hears(by, node) and self._early(grace_ms):
-            return f"node {by} has node {node} switched off, whose corosync has come"
+        passed = self.world.heap.now - (self.begun if self.begun is not None else self.world.heap.now)
+        if passed + SLACK_MS < grace_ms:
+            return f"node {by} has node {node} switched off, which boots, {passed} ms after the start"
+        if node in self.world.totem.nodes and self.world.totem.hears(by, node) and passed + SLACK_MS < 5 * grace_ms:
+            return f"node {by} has node {node} switched off, whose corosync has come"  # waited for, but not for ever
         return None
-
-    def _early(self, grace_ms: int) -> bool:
-        """A node that shows signs of life is waited for, but not for ever."""
-        assert self.begun is not None
-        return self.world.heap.now + SLACK_MS < self.begun + 5 * grace_ms
