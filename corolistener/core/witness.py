@@ -7,6 +7,10 @@ did so is *doubted*. There are two ways to know:
 - another member remembers that the node announced a newer version than it has now. Each node keeps in its own file what
   the others announced (`Keeping.heard`), and its Hello says so. This also catches a disk that went back as a whole.
 
+A node without a ledger that the newest ledger does not know is new: it never stored anything, and says so truthfully. Else no
+cluster could grow from one node to two. (Not covered: a node that was installed anew, with its whole disk, after its first
+view, while every other member of that view is away.)
+
 A doubted node counts as a node that remembers nothing, until it has taken the whole ledger from the others and stored it. If
 the other members are no majority, the ledger stays closed, and that is told; an operator who knows that nothing newer exists
 can open it with what is here (`corolistener recover --ledger`).
@@ -59,11 +63,16 @@ def obstacle(s: State, enough: Enough) -> str:
     found = versions(s)
     doubtful = [node for node in s.group.present if s.group.peers[node].doubt]
     fresh = not doubtful and max(found.values()) == NOTHING  # nobody remembers anything, and nobody should
-    witnesses = [node for node, version in found.items() if version != NOTHING or fresh]
+    witnesses = [node for node, version in found.items() if version != NOTHING or fresh or _new(s, node)]
     if enough(s, witnesses):
         return ""
     others = f"; {_names(doubtful)} do not count" if doubtful else ""
     return f"the nodes that remember the ledger ({_names(witnesses) or 'none'}) are no majority{others}"
+
+
+def _new(s: State, node: NodeId) -> bool:
+    """This member has no ledger because it never was in a view that had this one: whoever was is in its `known` rows."""
+    return not s.group.peers[node].doubt and node not in s.keeping.ledger.known
 
 
 def _names(nodes: Collection[NodeId]) -> str:

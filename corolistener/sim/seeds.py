@@ -149,6 +149,8 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
             created = min((each.at for each in entries if each.fault == "vm-created"), default=now) + CREATING_MS // 2
             anew = care_faults.installation(dice, boots, created)
             entries += [Entry(at, fault, f"n{node}") for at, fault, node in anew]
+    if any(each.fault == "store-goes-back" for each in entries):
+        absent = ()  # a lost disk beside nodes that stay off may be more than a minority: then the ledger waits for a human
     return Plan(
         seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent
     )

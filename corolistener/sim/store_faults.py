@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from corolistener.core.ledger import Version
 from corolistener.ids import NodeId
+from corolistener.sim import accounts
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.memory import Backup, Memory
 
@@ -23,9 +24,8 @@ def goes_back(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None
     """`backup 5`: to the fifth of the last backups; `snapshot 1`; `clone n2`: the file of another node."""
     how, which = words
     memory, others = world.machines[node].memory, [m.memory for n, m in world.machines.items() if n != node]
-    most = (len(world.machines) - 1) // 2
-    if sum(_went_back(world, each) for each in world.machines) >= most and not _went_back(world, node):
-        return None  # more nodes than the cluster can lose
+    if not accounts.kept(world, [each for each in world.machines if each != node and not _went_back(world, each)]):
+        return None  # more votes than the cluster can lose
     found = _source(world, node, how, which, others)
     if found is None:
         return None

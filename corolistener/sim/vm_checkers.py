@@ -164,10 +164,13 @@ class VmChecker:
 
     def unheard_of(self, each: Interval) -> bool:
         """No ledger has ever named it, and its node's daemon has had no lease; or that daemon is new, and a quorum has heard of
-        it for less than a lease: nobody starts it elsewhere yet (rule 13)."""
+        it for less than a lease: nobody starts it elsewhere yet (rule 13). What its user starts by hand on such a node, though
+        others know it, that node cannot know."""
         copy, daemon = self.estate.nodes[each.node].hypervisor.copies.get(each.vm), self.world.daemons.get(each.node)
         unlabelled = copy is not None and copy.generation == 0
-        unknown = each.vm not in self.named and (daemon is None or self.leased.get(each.node) is not daemon)
+        mine = daemon.pump.core.state.keeping.ledger if daemon is not None else self.world.machines[each.node].memory.ledger
+        named = each.vm in (mine.placements if each.by_hand else self.named)
+        unknown = not named and (daemon is None or self.leased.get(each.node) is not daemon)
         return unlabelled and (unknown or self.world.checker.installed.just_heard(each.node))
 
     # -- what is done

@@ -86,3 +86,12 @@ def test_what_is_heard_is_told_by_version() -> None:
 
 def test_peers_of_an_older_program_doubt_nobody() -> None:
     assert Peer("boot", "run", ConfigId()).doubt == ""
+
+
+def test_a_node_that_the_newest_ledger_does_not_know_is_new_and_a_witness() -> None:
+    """Else no cluster could grow from one node to two."""
+    s = state((NEW, ""), (NOTHING, ""))
+    del s.keeping.ledger.known[N2]
+    assert witness.obstacle(s, keeping.enough) == ""
+    s.group.peers[N2] = replace(s.group.peers[N2], doubt="restored")
+    assert "2 do not count" in witness.obstacle(s, keeping.enough)
