@@ -41,7 +41,10 @@ class Marks(NamedTuple):
 
 
 def marks_of(path: Path, serial: str) -> Marks:
-    """The marks that the file at `path` has now. Raises OSError."""
+    """The marks that the file at `path` has now. Raises OSError.
+
+    Not while this process has the file locked: the system drops all its locks when any descriptor of the file is closed.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         generation = ""

@@ -66,6 +66,7 @@ class LedgerFile:
         self._marked = place or self.path
         self._counter = marks.Counter(self._marked.parent.with_name(f"{self._marked.parent.name}.mark"))
         self._serial = ""
+        self._marks = marks.Marks()
         self.aside: list[tuple[Path, str]] = []
         self._db: sqlite3.Connection | None = None
         self._place = (0, 0)
@@ -96,7 +97,7 @@ class LedgerFile:
         self._serial = found.serial
         doubt = ""
         if self._version != Version():
-            doubt = marks.difference(found, marks.marks_of(self._marked, found.serial)) if found.file else ""
+            doubt = marks.difference(found, self._marks) if found.file else ""
             doubt = doubt or self._counter.contradicts(self._version, found.serial)
         return Recalled(self._version, content, heard, doubt)
 
@@ -158,7 +159,7 @@ class LedgerFile:
         db.execute(BESIDE)
         if action.whole or not _beside(db)[0].file:
             self._serial = self._serial or secrets.token_hex(8)
-            _put_beside(db, "marks", marks.encode(marks.marks_of(self.path, self._serial)))
+            _put_beside(db, "marks", marks.encode(self._marks._replace(serial=self._serial)))
         _put_beside(db, "heard", msgspec.json.encode(action.heard).decode())
 
     def close(self) -> None:
@@ -199,6 +200,7 @@ class LedgerFile:
         if not os.path.lexists(self.path):
             self._create()
         self._place = self._ours()
+        self._marks = marks.marks_of(self._marked, "")  # before SQLite locks it: to close any descriptor drops all locks
         db = self._connected()
         schema, application = _number(db, "user_version"), _number(db, "application_id")
         if application != APPLICATION or schema < 1:
@@ -219,6 +221,7 @@ class LedgerFile:
             self._connected().executescript(f"{WAL}; BEGIN; {made}; COMMIT")
             files.sync_directory(self.directory)
             files.sync_directory(self.directory.parent)
+            self.close()
         except BaseException:
             self.close()
             for companion in COMPANIONS:
