@@ -42,7 +42,9 @@ def test_what_the_cluster_owes_and_what_is_proven() -> None:
     assert seen["ledger"] == {**seen["ledger"], "open": True, "stable": True, "stored": seen["ledger"]["version"]}
     seen = told(teller, "kill n3", "advance 5s")
     assert seen["owed"] == [{"node": 3, "vms": 2, "proof": None, "agent_waits_ms": 0}]
-    seen = told(teller, "fence --confirm n3 at n1", "advance 5s")
+    seen = told(teller, "fence --confirm n3 at n1", "advance 100ms")
+    assert (seen["owed"][0]["proof"], seen["proven"]) == (None, []), "the node was seen less than lease and grace ago"
+    seen = told(teller, "advance 10s")
     assert seen["owed"] == []
     assert seen["proven"] == [{"node": 3, "proof": "operator"}]
     assert seen["ledger"]["placements"] == 3

@@ -88,7 +88,7 @@ def test_what_a_lost_node_owes_and_why() -> None:
         ("lost", True, "no-proof")
     ] * 2
     assert frame(teller, most=0)["owed"] == {"no-proof": 2}
-    teller.play(["fence --confirm n3 at n1", "settle"])
+    teller.play(["advance 10s", "fence --confirm n3 at n1", "settle"])  # out of sight for longer than lease and grace
     assert (told(teller, "big")["node"], told(teller, "a")["why"]) == (1, "no-room")
     assert told(teller, "a")["refusals"] == [{"obstacle": "not-enough-memory", "nodes": 2, "subject": ""}]
     assert frame(teller, most=0)["states"] == {"running": 2, "lost": 1}
@@ -171,7 +171,7 @@ def test_a_plan_is_what_then_happens() -> None:
     assert plan["owed"] == [{"vm": "b", "from": 3, "refusals": [{"obstacle": "not-enough-memory", "nodes": 2, "subject": ""}]}]
     assert (plan["frozen"], plan["quorate"], planned(teller, drain=3)["owed"]) == ([], True, plan["owed"])
     before = teller.w.daemons[N1].pump.core.state.keeping.version
-    teller.play(["kill n3", "advance 5s", "fence --confirm n3 at n1", "settle"])
+    teller.play(["kill n3", "advance 15s", "fence --confirm n3 at n1", "settle"])
     assert (told(teller, "a")["node"], told(teller, "b")["why"]) == (1, "no-room")
     assert before < teller.w.daemons[N1].pump.core.state.keeping.version
 
