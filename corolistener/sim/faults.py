@@ -221,7 +221,7 @@ def _operator_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
     kinds: tuple[tuple[str, ...], ...] = (
         ("token", str(dice.randint(1000, 9000))),
         ("priorities",),
-        ("garbage", dice.choice(("", "e4", "00", "edb080"))),
+        ("garbage", dice.choice(("e4", "00", "edb080"))),
         ("revert", str(dice.choice((dice.randint(1, 4), 2**32, 2**53)))),
         ("version", str(dice.choice((0, 2**32, 2**53 - 2, 2**63, 2**64 - 1)))),
         ("latin", dice.choice(("e4", "ff00fe", "edb080"))),
