@@ -91,12 +91,16 @@ class Node:
 
 @dataclass(slots=True)
 class Users:
-    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand."""
+    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand.
+
+    `let_go`: the VMs that they took out of the cluster's care at some time, by whatever means.
+    """
 
     vms: dict[VmName, Vm] = field(default_factory=dict)
     wanted: dict[VmName, bool] = field(default_factory=dict)
     shut_down: set[VmName] = field(default_factory=set)
     doubled: set[VmName] = field(default_factory=set)
+    let_go: set[VmName] = field(default_factory=set)
     downs: dict[VmName, "Down"] = field(default_factory=dict)
     paused: dict[VmName, "Rest"] = field(default_factory=dict)
 
@@ -383,6 +387,14 @@ class Estate:
             self.measure(node)
             at.hypervisor.storages.add(STORAGE)
             at.agent.manner, at.agent.latency_ms = Manner.WORKS, None
+            at.hypervisor.hidden.clear()
+            for copy in list(at.hypervisor.copies.values()):
+                copy.let_go = False
+                if copy.vm.uuid != uuid_of(copy.vm.name.removesuffix("-renamed")):
+                    at.hypervisor.end_by_hand(copy.vm.name)
+                    at.hypervisor.define(copy.vm.name, "")
+            if at.hypervisor.listener is not None:
+                at.hypervisor.connect(at.hypervisor.listener)
             self.start_hypervisor(node)
 
     def keep_up(self, absent: Sequence[NodeId] = ()) -> None:
