@@ -53,7 +53,7 @@ def forgets(estate: "Estate", ledger: Ledger, rows: Rows) -> str | None:
     renamed = {row.vm.uuid for row in rows.placed}
     for name in rows.forgotten:
         row, users = ledger.placements.get(name), estate.users
-        if row is None or row.vm.uuid in renamed or name in users.let_go or name in users.shut_down:
+        if row is None or row.vm.uuid in renamed | users.ended or name in users.let_go | users.shut_down:
             continue
         return f"{name} is forgotten, and runs on {sorted(estate.executions.now.get(image_of(row.vm), {}))}"
     return None

@@ -71,7 +71,13 @@ def _twin(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
         return None
     twin = known_as(replace(estate.users.vms[name], uuid=uuid_of(f"{name}-twin-on-n{node}")))
     hypervisor.start_by_hand(twin, stray=False)
-    return partial(end_twin, hypervisor, name, twin.uuid)
+
+    def end() -> None:
+        if estate is not None:
+            estate.users.ended.add(twin.uuid)
+        end_twin(hypervisor, name, twin.uuid)
+
+    return end
 
 
 def end_twin(hypervisor: Hypervisor, name: VmName, uuid: str) -> None:
