@@ -84,6 +84,11 @@ class Timing:
     """After a start of the cluster fence agents wait this long for a node that no member has seen yet."""
 
     @property
+    def stalled_ms(self) -> int:
+        """After this long without my own heartbeat the ring is stalled: the formation of another ring takes less."""
+        return self.lease_ms * 3 // 4
+
+    @property
     def vacated_ms(self) -> int:
         """After this long without contact a former master has let go of the service."""
         return self.lease_ms + self.grace_ms

@@ -32,6 +32,7 @@ from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
 from . import sabotages_care, sabotages_ledger
+from .sabotages_messages import MESSAGES
 from .sabotages_pauses import PAUSES
 from .sabotages_votes import VOTES
 
@@ -245,6 +246,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     **PAUSES,
     **VOTES,
     **sabotages_care.SABOTAGES,
+    **MESSAGES,
 }
 
 SABOTAGES |= sabotages_ledger.SABOTAGES
