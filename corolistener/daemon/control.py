@@ -10,19 +10,21 @@ import os
 import shutil
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from corolistener.daemon.asked import shown
+from corolistener.daemon.readers import FRAME_MOST, PIECE, SHARED, Readers, Snapshots
 from corolistener.errors import ConfigError, CorolistenerError, EffectError, RequestRefused
-from corolistener.wire.control import ADMIN, CLIENT, QUEUED, VERBS, Decoder, FrameError, encode, request_of
+from corolistener.wire.control import ADMIN, CLIENT, QUEUED, VERBS, Decoder, FrameError, answer_of, encode, request_of
 
 Frame = dict[str, Any]
 
 CONNECTIONS = 128
-"""Connections at once, both sockets together; the next one is hung up on."""
+"""Connections of root at once, both sockets together; the next one is hung up on. Readers have places of their own."""
 REQUESTS = 16
 """Unanswered requests of one connection; the next one is answered `busy`."""
 UNSENT = 64 * 1024
@@ -43,7 +45,12 @@ class Peer(NamedTuple):
     @property
     def admin(self) -> bool:
         """May ask for everything: it came through the admin socket and is root, or who we are ourselves."""
-        return self.socket == ADMIN and self.uid in (0, os.geteuid())
+        return self.socket == ADMIN and self.privileged
+
+    @property
+    def privileged(self) -> bool:
+        """Waits for nobody: it is root (libvirt's hook is), or who we are ourselves."""
+        return self.uid in (0, os.geteuid())
 
 
 class Handler(Protocol):
@@ -71,6 +78,7 @@ class ControlServer:
         self._servers: list[asyncio.Server] = []
         self._made: dict[Path, tuple[int, int]] = {}
         self._connections: set[Connection] = set()
+        self.readers, self.snapshots = Readers(handler.note), Snapshots()
 
     async def start(self) -> None:
         """Listen. Raises EffectError if another daemon already does, or the directory does not let us."""
@@ -123,6 +131,7 @@ class ControlServer:
             server.close()
         for connection in list(self._connections):
             connection.hang_up()
+        self.readers.close()
         for path, made in self._made.items():
             with contextlib.suppress(OSError):
                 found = path.lstat()
@@ -134,7 +143,10 @@ class ControlServer:
 
     def admit(self, connection: "Connection") -> bool:
         """Whether there is room for one more connection."""
-        if len(self._connections) >= CONNECTIONS:
+        if not connection.peer.privileged:
+            if not self.readers.admit(connection):
+                return False
+        elif sum(each.peer.privileged for each in self._connections) >= CONNECTIONS:
             self.handler.note("control-full", {"connections": str(CONNECTIONS)})
             return False
         self._connections.add(connection)
@@ -143,6 +155,7 @@ class ControlServer:
     def forget(self, connection: "Connection") -> None:
         """The connection has ended."""
         self._connections.discard(connection)
+        self.readers.forget(connection)
 
 
 class Connection(asyncio.Protocol):
@@ -151,9 +164,11 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: ControlServer, name: str) -> None:
         self._server, self._name = server, name
         self._decoder = Decoder()
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[bytes | memoryview] = deque()
+        self.since = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused = False
+        self._later = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -162,6 +177,9 @@ class Connection(asyncio.Protocol):
         ours = transport.get_extra_info("socket")
         pid, uid, gid = PEERCRED.unpack(ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEERCRED.size))
         self.peer = Peer(pid, uid, gid, self._name)
+        self.uid = uid
+        if not self.peer.privileged:
+            self._decoder = Decoder(FRAME_MOST)
         if not self._server.admit(self):
             transport.abort()
 
@@ -170,13 +188,46 @@ class Connection(asyncio.Protocol):
         for task in self._tasks:
             task.cancel()
 
+    @property
+    def busy(self) -> bool:
+        """It has asked and waits, or does not read."""
+        return bool(self._tasks or self._unsent or self._paused)
+
     def data_received(self, data: bytes) -> None:
+        if not self.peer.privileged:
+            self._transport.pause_reading()
+            self._later, self.since = data, time.monotonic()
+            self._server.readers.ready(self)
+            return
         try:
             for frame in self._decoder.feed(data):
                 self._asked(*request_of(frame))
         except FrameError as error:
             self._tell("control-bad-frame", why=str(error))
             self.hang_up()
+
+    def turn(self) -> None:
+        """A reader's next request; when there is none, it may say more."""
+        if self._transport.is_closing() or self.busy:
+            return
+        data, self._later = self._later, b""
+        try:
+            frame = next(self._decoder.feed(data), None)
+            if frame is None:
+                self._transport.resume_reading()
+            else:
+                self._asked(*request_of(frame))
+                if not self._tasks:
+                    self._go_on()
+        except FrameError as error:
+            self._tell("control-bad-frame", why=str(error))
+            self.hang_up()
+
+    def _go_on(self) -> None:
+        """Its last answer is on its way: the next turn may be its own."""
+        if not self.peer.privileged and not self.busy and not self._transport.is_closing():
+            self.since = time.monotonic()
+            self._server.readers.ready(self)
 
     def _asked(self, number: int, verb: str, args: Frame) -> None:
         """Refuse at once what must be; give the rest a task."""
@@ -186,7 +237,11 @@ class Connection(asyncio.Protocol):
             return
         task = asyncio.get_running_loop().create_task(self._carry_out(number, verb, args))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._go_on()
 
     def _refusal(self, verb: str) -> RequestRefused | None:
         if verb not in VERBS:
@@ -203,6 +258,9 @@ class Connection(asyncio.Protocol):
 
         handler = self._server.handler
         try:
+            if not self.peer.privileged:
+                self._write(answer_of(number, await self._for_readers(verb, args)))
+                return
             if verb == "status":
                 answer = {"ok": handler.status()}
             else:
@@ -214,6 +272,21 @@ class Connection(asyncio.Protocol):
             answer = {"error": {"code": "internal", "text": f"{verb} failed inside the daemon; its log says why"}}
         self._send({"id": number, **answer})
 
+    async def _for_readers(self, verb: str, args: Frame) -> bytes:
+        """The answer that all readers get who ask so, as text."""
+        handler, began = self._server.handler, time.monotonic()
+
+        async def make() -> Frame:
+            if verb == "status":
+                return handler.status()
+            return await handler.request(verb, args, lambda fields: None, self.peer)
+
+        try:
+            return await self._server.snapshots.answer(verb, args, make)
+        finally:
+            if verb in SHARED:
+                self._server.readers.rest(time.monotonic() - began)
+
     def _send(self, frame: Frame) -> None:
         """Write a frame now, or queue it for a client that is slow; hang up on one that does not read at all."""
         if self._transport.is_closing():
@@ -222,7 +295,9 @@ class Connection(asyncio.Protocol):
             data = encode(frame)
         except FrameError as error:
             data = encode({"id": frame["id"], "error": {"code": "too-big", "text": str(error)}})
-        if not self._paused:
+        if not self.peer.privileged:
+            self._write(data)
+        elif not self._paused:
             self._transport.write(data)
         elif len(self._unsent) < QUEUED:
             self._unsent.append(data)
@@ -230,13 +305,23 @@ class Connection(asyncio.Protocol):
             self._tell("control-slow", queued=str(QUEUED))
             self.hang_up()
 
+    def _write(self, data: bytes) -> None:
+        """To a reader, piece by piece: what it does not take costs it its connection, and us one piece."""
+        if not self._transport.is_closing():
+            view = memoryview(data)
+            self._unsent.extend(view[at : at + PIECE] for at in range(0, len(data), PIECE))
+            if not self._paused:
+                self.resume_writing()
+
     def pause_writing(self) -> None:
         self._paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
+        self._paused, self.since = False, time.monotonic()
         while self._unsent and not self._paused:
             self._transport.write(self._unsent.popleft())
+        if not self._paused and not self._tasks:
+            self._go_on()
 
     def hang_up(self) -> None:
         """End the connection without waiting for the client to read."""
