@@ -59,6 +59,8 @@ class Readers:
         self._timer: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._refused = 0
+        self._rests_until = 0.0
+        """The pause holds also where nobody was waiting when it began: one who asks again at once has no more of the loop."""
 
     def admit(self, reader: Reader) -> bool:
         """Whether there is a place, after the one that has been idle for longest has made way."""
@@ -88,7 +90,7 @@ class Readers:
         """It has something to ask."""
         self._ready.append(reader)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(0, self._turn)
+            self._timer = asyncio.get_running_loop().call_at(self._rests_until, self._turn)
 
     def _turn(self) -> None:
         self._timer, began = None, time.monotonic()
@@ -102,8 +104,9 @@ class Readers:
         """What took so long was theirs: they wait the longer."""
         if self._timer is not None:
             self._timer.cancel()
-        pause = max(LEAST_REST_S, REST * took_s)
-        self._timer = asyncio.get_running_loop().call_later(pause, self._turn) if self._ready else None
+        loop = asyncio.get_running_loop()
+        self._rests_until = max(self._rests_until, loop.time() + max(LEAST_REST_S, REST * took_s))
+        self._timer = loop.call_at(self._rests_until, self._turn) if self._ready else None
 
     def _look(self) -> None:
         """End who is idle for too long, and who does not read."""

@@ -1,5 +1,6 @@
 """Programs without privileges: many that ask, many that do not read, many that are idle; root is answered as if alone."""
 
+import asyncio
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from corolistener.client.session import Client
-from corolistener.daemon.readers import FRAME_MOST, PLACES, PLACES_EACH, SNAPSHOT_S
+from corolistener.daemon.readers import FRAME_MOST, PLACES, PLACES_EACH, REST, SNAPSHOT_S, Readers
 from corolistener.wire.control import ADMIN, CLIENT
 from daemon.serving import STATUS, Told, serving
 
@@ -162,3 +163,36 @@ print([each["id"] for each in found] == list(range(40)), sum("ok" in each for ea
 """
     done = subprocess.run([sys.executable, "-c", program], user=NOBODY, group=0, capture_output=True, text=True, timeout=100)
     assert done.stdout == "True 20\n", done.stderr
+
+
+class Asker:
+    """A reader that only asks."""
+
+    uid, since, busy = NOBODY, 0.0, False
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    def turn(self) -> None:
+        self.asked.set()
+
+    def hang_up(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_after_a_long_turn_readers_rest_whether_or_not_one_was_waiting(waiting: bool) -> None:
+    async def story() -> None:
+        readers, asker, took = Readers(lambda code, fields: None), Asker(), 0.02
+        assert readers.admit(asker)
+        if waiting:
+            readers.ready(asker)
+        began = asyncio.get_running_loop().time()
+        readers.rest(took)
+        if not waiting:
+            readers.ready(asker)
+        await asker.asked.wait()
+        readers.close()
+        assert asyncio.get_running_loop().time() >= began + REST * took
+
+    asyncio.run(story())
