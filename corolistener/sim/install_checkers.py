@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from corolistener.sim.world import Daemon, World
 
 
+LATE_MS = 1500
+"""The daemon says Hello so late after it came into the group, and takes the end of that lease in."""
+
+
 class InstallChecker:
     """`new`: daemons that began with a disk without a ledger; `heard`: since when a quorum of daemons is in a group with each.
 
@@ -45,6 +49,12 @@ class InstallChecker:
             if isinstance(what, SuspendVm) and (why := self._suspended(when, node, what)) is not None:
                 return why
         return None
+
+    def just_heard(self, node: NodeId) -> bool:
+        """The node's daemon is new, and a quorum of daemons is in one group with it for less than a lease."""
+        world, heard = self.world, self.heard.get(node)
+        new = node in world.daemons and self.new.get(node) is world.daemons[node]
+        return new and heard is not None and world.heap.now < heard + world.options.timing.lease_ms + LATE_MS
 
     def _suspended(self, when: int, node: NodeId, action: SuspendVm) -> str | None:
         world = self.world

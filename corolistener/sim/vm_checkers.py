@@ -159,10 +159,12 @@ class VmChecker:
                     self.found(f"{each.vm} runs on node {node} without a lease and is not suspended")
 
     def unheard_of(self, each: Interval) -> bool:
-        """No ledger has ever named it, and its node's daemon has had no lease: nobody starts it elsewhere (rule 13)."""
+        """No ledger has ever named it, and its node's daemon has had no lease; or that daemon is new, and a quorum has heard of
+        it for less than a lease: nobody starts it elsewhere yet (rule 13)."""
         copy, daemon = self.estate.nodes[each.node].hypervisor.copies.get(each.vm), self.world.daemons.get(each.node)
         unlabelled = copy is not None and copy.generation == 0
-        return unlabelled and each.vm not in self.named and (daemon is None or self.leased.get(each.node) is not daemon)
+        unknown = each.vm not in self.named and (daemon is None or self.leased.get(each.node) is not daemon)
+        return unlabelled and (unknown or self.world.checker.installed.just_heard(each.node))
 
     # -- what is done
 
