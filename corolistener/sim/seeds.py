@@ -13,6 +13,7 @@ from corolistener.core.config import OnTakeover, Timing
 from corolistener.core.events import DeviceCame
 from corolistener.ids import NodeId
 from corolistener.sim import care_faults, checkers, cluster
+from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, Entry, inject
@@ -115,7 +116,7 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         boots.append((now, node))
         now += dice.choice((0, 0, 10, 700, 5000))
     now += dice.choice((50, 500, 4000, 12_000))
-    now_first, faults = now, {**FAULTS, **VM_FAULTS} if vms else FAULTS
+    now_first, faults = now, {**FAULTS, **VM_FAULTS, **CARE_FAULTS} if vms else FAULTS
     weights = tuple((name, fault.weight * dice.choice((0, 1, 1, 1, 3))) for name, fault in faults.items())
     if not any(weight for _, weight in weights):
         weights = tuple((name, fault.weight) for name, fault in faults.items())
