@@ -15,7 +15,8 @@ def feed(s: State, now: Instant) -> None:
     if not s.watchdog_ms or s.disarming or now < s.feed_at or s.feeding is not None:
         return
     s.feed_at = Instant(now + s.config.timing.heartbeat_ms)
-    until = Until(s.group.ring, s.lease.ends) if licensed(s, now) and not s.copies.held and s.lease.ends is not None else None
+    leased = licensed(s, now) and (not s.copies.held or spared(s, now))
+    until = Until(s.group.ring, s.lease.ends) if leased and s.lease.ends is not None else None
     if until is None and not suspended(s) and not spared(s, now):
         s.starving = s.starving if s.starving is not None else now
         if now >= s.starving + s.config.timing.grace_ms:

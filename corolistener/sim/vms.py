@@ -26,8 +26,18 @@ from corolistener.core.actions import (
 )
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
-from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, LedgerAsked, OrderAsked, Outcome, Result, Shelved
-from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Departure, Event, OrderAsked, Outcome, Result, Shelved
+from corolistener.core.events import (
+    AlarmAsked,
+    Armed,
+    ConfirmAsked,
+    Departure,
+    Event,
+    LedgerAsked,
+    OrderAsked,
+    Outcome,
+    Result,
+    Shelved,
+)
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
 from corolistener.core.wishes import ExcuseOrder, FenceOrder, Order, StartOrder, StopOrder
