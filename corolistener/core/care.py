@@ -24,7 +24,7 @@ from corolistener.core.actions import (
 from corolistener.core.aims import aim
 from corolistener.core.config import OnShutdown
 from corolistener.core.copies import Copies
-from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Pause, Result
+from corolistener.core.events import CopyChanged, DefinitionSeen, HypervisorLost, Listed, Outcome, Pause, Result
 from corolistener.core.fencing import deadline_ms
 from corolistener.core.instance import CAUSE_MS, SHUT_DOWN_MS, Aim, Copy, Deed
 from corolistener.core.keeping import firm, stable
@@ -70,13 +70,14 @@ def admitted(s: State, upto: int) -> bool:
     return known(s, upto) and not s.group.peers[s.me].disallowed
 
 
-def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -> None:
+def seen(s: State, event: Listed | CopyChanged | HypervisorLost | DefinitionSeen, now: Instant) -> None:
     """The hypervisor's word."""
     rows = s.keeping.ledger.placements
     coming = {name for name in s.keeping.ledger.moving if rows[name].to == s.me}
     steady = licensed(s, now) and not s.copies.held and s.emptying is None
     match event:
-        case Listed(copied):
+        case Listed(copied, defined):
+            strangers.listed(s, defined)
             s.copies.listed(copied, now, s.shelf.spread, coming, steady, s.config.timing)
         case CopyChanged(name, copied, by_user):
             if copied is None:
@@ -85,6 +86,8 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
                 s.copies.seen(copied, s.shelf.spread, coming, steady, now, s.config.timing)
         case HypervisorLost():
             s.copies.lost()
+        case DefinitionSeen(name, uuid):
+            strangers.seen(s, name, uuid)
     strangers.judge(s, sure=False)
     if not s.leased and unknown.responsible(s):
         s.dirty = True  # a former process of this boot had them
@@ -146,8 +149,8 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
     startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
         if copy.foreign:
-            if copy.generation and name not in rows and copy.ticket is None and copies.known and now >= copy.retry_at:
-                _carry_out(s, name, copy, Deed.MARK, None, now)  # it is let go, and bears no label of ours any more
+            if copies.known and may_run and (deed := strangers.amends(copy, name in rows, now)) is not None:
+                _carry_out(s, name, copy, deed, None, now)
             continue
         noted(s, copy, now)
         row = ledger.row_of(copy.vm)
@@ -344,7 +347,7 @@ def say(s: State, now: Instant) -> None:
     compared = (copies.turn, copies.begun, copies.known, at)
     if compared == copies.compared:
         return
-    said, told = replace(inventory(copies, s.keeping.ledger.placements), at=at), copies.told
+    said, told = replace(inventory(copies, s.keeping.ledger, s.me), at=at), copies.told
     if said != told or _overtaken(s, told):
         copies.told, copies.turn = said, copies.turn + 1
         s.out.do(Multicast(said))

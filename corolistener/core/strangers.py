@@ -1,8 +1,11 @@
 """Instances on this node that are not ours to touch: VMs that the ledger does not know and that are not to be adopted, and VMs
 that merely have the name of another one (safety.md, rules 1 and 9)."""
 
+from corolistener.core.instance import Copy, Deed
 from corolistener.core.keeping import firm, stable
+from corolistener.core.reports import VmState
 from corolistener.core.state import State
+from corolistener.ids import Instant, VmName
 
 
 def judge(s: State, sure: bool) -> None:
@@ -18,3 +21,30 @@ def judge(s: State, sure: bool) -> None:
         stranger = bool(copy.unmanaged) or name in ledger.placements
         free = copy.foreign or not copy.generation or (sure and upto >= 0 and firm(s, name, upto))
         copy.foreign = stranger and free
+
+
+def listed(s: State, defined: tuple[tuple[VmName, str], ...]) -> None:
+    """The hypervisor's whole list of definitions."""
+    s.copies.defined = dict(defined)
+    s.copies.undefined -= s.copies.defined.keys()
+
+
+def seen(s: State, name: VmName, uuid: str) -> None:
+    """A definition came or went. If its VM belongs here, a user took it away: we undefine only what belongs elsewhere."""
+    copies, row = s.copies, s.keeping.ledger.placements.get(name)
+    was = copies.defined.pop(name, "")
+    copies.turn += 1
+    if uuid:
+        copies.defined[name] = uuid
+        copies.undefined.discard(name)
+    elif was and row is not None and row.node == s.me and not row.to and row.vm.is_same(was):
+        copies.undefined.add(name)
+
+
+def amends(copy: Copy, named: bool, now: Instant) -> Deed | None:
+    """What is left of our care of an instance is taken back: it runs again if this node suspended it, and bears no label."""
+    if copy.ticket is not None or now < copy.retry_at:
+        return None
+    if copy.state is VmState.SUSPENDED and copy.deed is Deed.SUSPEND:
+        return Deed.RESUME
+    return Deed.MARK if copy.generation and not named else None

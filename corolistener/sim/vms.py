@@ -1,7 +1,6 @@
 """Everything about VMs in a world: hypervisors, watchdogs, fence agents, and the users who own the VMs.
 
-None of it is there in a world without `VmOptions`. What the users want is remembered here (`wanted`), so that checkers can
-hold the cluster to it.
+None of it is there in a world without `VmOptions`. What users want is remembered (`wanted`): checkers hold the cluster to it.
 """
 
 from collections.abc import Sequence
@@ -91,12 +90,17 @@ class Node:
 
 @dataclass(slots=True)
 class Users:
-    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand."""
+    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand.
+
+    `let_go`: the VMs that they took out of care at some time, by whatever means. `ended`: UUIDs of twins that they shut down.
+    """
 
     vms: dict[VmName, Vm] = field(default_factory=dict)
     wanted: dict[VmName, bool] = field(default_factory=dict)
     shut_down: set[VmName] = field(default_factory=set)
     doubled: set[VmName] = field(default_factory=set)
+    let_go: set[VmName] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     downs: dict[VmName, "Down"] = field(default_factory=dict)
     paused: dict[VmName, "Rest"] = field(default_factory=dict)
 
@@ -383,6 +387,15 @@ class Estate:
             self.measure(node)
             at.hypervisor.storages.add(STORAGE)
             at.agent.manner, at.agent.latency_ms = Manner.WORKS, None
+            at.hypervisor.hidden.clear()
+            for copy in list(at.hypervisor.copies.values()):
+                copy.let_go = False
+                if copy.vm.uuid != uuid_of(copy.vm.name.removesuffix("-renamed")):
+                    self.users.ended.add(copy.vm.uuid)
+                    at.hypervisor.end_by_hand(copy.vm.name)
+                    at.hypervisor.define(copy.vm.name, "")
+            if at.hypervisor.listener is not None:
+                at.hypervisor.connect(at.hypervisor.listener)
             self.start_hypervisor(node)
 
     def keep_up(self, absent: Sequence[NodeId] = ()) -> None:

@@ -32,6 +32,7 @@ from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
 from . import sabotages_care, sabotages_ledger
+from .sabotages_identity import IDENTITY
 from .sabotages_pauses import PAUSES
 from .sabotages_votes import VOTES
 
@@ -243,6 +244,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
         (keeping, "enough", _half_is_enough),
     ],
     **PAUSES,
+    **IDENTITY,
     **VOTES,
     **sabotages_care.SABOTAGES,
 }

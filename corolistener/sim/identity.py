@@ -1,0 +1,19 @@
+"""Which VM is which for a virtual hypervisor."""
+
+from typing import TYPE_CHECKING
+
+from corolistener.core.capacity import Vm
+
+if TYPE_CHECKING:
+    from corolistener.sim.hypervisor import Hypervisor
+
+
+def barred(hypervisor: "Hypervisor", vm: Vm) -> str:
+    """Why this VM cannot be started here, whoever asks for it; '' if nothing bars it."""
+    if vm.name in hypervisor.hidden:
+        return "it would not be ours: the settings say so"
+    if hypervisor.defined.get(vm.name, vm.uuid) != vm.uuid:
+        return "another VM of this name is defined here"
+    if any(each.vm.uuid == vm.uuid != "" and each.vm.name != vm.name for each in hypervisor.copies.values()):
+        return "it runs here under another name"
+    return ""
