@@ -16,6 +16,7 @@ from pathlib import Path
 from corolistener.cli import check_safety, check_vms, render
 from corolistener.cli.verbs import Parser
 from corolistener.client import ClientError, connect
+from corolistener.core.config import ProofKind
 from corolistener.coroconf.facts import Facts, read_facts
 from corolistener.coroconf.problems import Severity
 from corolistener.coroconf.tree import Document, parse
@@ -224,6 +225,20 @@ def _times(found: Found) -> Iterator[Finding]:
     deadline = timing.vacated_ms + fencing.watchdog_timeout_ms + fencing.margin_ms
     terms = f"that + watchdog {fencing.watchdog_timeout_ms} + margin {fencing.margin_ms}"
     yield Finding(OK, "lease", f"an armed watchdog would have reset it after {deadline} ms ({terms})")
+    if settings.vms.uri:
+        yield Finding(OK, "lease", _outage(settings))
+
+
+def _outage(settings: Settings) -> str:
+    """From how many seconds without quorum on the memory of the VMs is given up: the others may have gone on."""
+    fencing = settings.fencing
+    terms = {"grace": fencing.grace_ms, "margin": fencing.margin_ms}
+    if ProofKind.SUSPEND not in fencing.proofs:
+        if ProofKind.WATCHDOG not in fencing.proofs or fencing.watchdog == "off":
+            return "an outage of the network of all nodes boots no VM anew, however long it is: no deadline is a proof"
+        terms = {"grace": fencing.grace_ms, "watchdog": fencing.watchdog_timeout_ms, "margin": fencing.margin_ms}
+    shown = " + ".join(f"{name} {ms}" for name, ms in terms.items())
+    return f"an outage of more than {sum(terms.values()) / 1000:g} s boots all VMs anew ({shown})"
 
 
 def _timers(found: Found) -> tuple[int, int, str]:

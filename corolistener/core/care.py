@@ -353,6 +353,14 @@ def say(s: State, now: Instant) -> None:
         copies.compared = compared
 
 
+def told_at_rest(s: State) -> bool:
+    """The others were told that everything here is suspended or gone; or this node is of no line, and they do not listen."""
+    told = s.copies.told
+    if not s.config.care.hypervisor or s.me not in s.group.peers or not s.group.joined:
+        return True
+    return told is not None and told.complete and all(each.state is VmState.SUSPENDED for each in told.copies)
+
+
 def _overtaken(s: State, told: Inventory) -> bool:
     """The master waits for what this node says of a VM whose row has changed since it last said anything."""
     ledger, version, changed = s.keeping.ledger, s.keeping.version, s.keeping.changed
@@ -369,7 +377,14 @@ def stopping(s: State, now: Instant) -> bool:
     how = s.config.care.on_shutdown
     if s.emptying is None or how is OnShutdown.REFUSE:
         return False
-    return how is OnShutdown.STOP or now >= s.emptying + EMPTYING_MS
+    return how is OnShutdown.STOP or now >= s.emptying + EMPTYING_MS or nobody_takes(s)
+
+
+def nobody_takes(s: State) -> bool:
+    """No member is left that may be given VMs: all others leave as well, or are excused. Waiting for one would be in vain."""
+    excused = s.keeping.ledger.excused
+    able = [node for node in s.group.present if node not in excused and s.group.peers[node].capacity is not None]
+    return s.me in excused and not able and not any(row.to for row in s.keeping.ledger.on(s.me))
 
 
 def deadline(s: State) -> list[Instant]:

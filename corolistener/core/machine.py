@@ -362,6 +362,7 @@ class Core:
         at += orders.deadline(s)
         at += s.shelf.deadline()
         at += care.deadline(s)
+        at += leaving.deadline(s)
         at += recovery.deadline(s)
         at += unreconciled.deadline(s)
         at.append(keeping.deadline(s))

@@ -1,6 +1,6 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import changes, images, keeping, orders, recovery, unreconciled, watchdog
+from corolistener.core import care, changes, images, keeping, orders, recovery, unknown, unreconciled, watchdog
 from corolistener.core.actions import Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
@@ -196,7 +196,11 @@ def say(s: State, now: Instant) -> None:
     held = not s.duties.nothing_held
     if s.mode is Mode.LEAVING:
         still = not held and (watchdog.suspended(s) or watchdog.spared(s, now)) and not images.leaves_locks(s)
-        if s.farewell_at is not None or (still and watchdog.disarm(s)):
+        still = still and (care.told_at_rest(s) or unknown.heard_at(s) is None)
+        if _blind(s):
+            s.mode = Mode.LEFT  # without a farewell: it does not know what runs here, so the others must not believe it
+            s.out.do(Leave())
+        elif s.farewell_at is not None or (still and watchdog.disarm(s)):
             _leave(s, now)
         return
     if not s.group.settled:
@@ -206,6 +210,11 @@ def say(s: State, now: Instant) -> None:
         s.out.do(Multicast(Released(s.group.line)))
     if s.acting and s.duties.taken(s.config.cloud is not None) and s.rewrite.idle:
         _admit(s)
+
+
+def _blind(s: State) -> bool:
+    """Everything else is let go, and the ledger has VMs here that nobody can see: there is no hypervisor."""
+    return s.duties.nothing_held and not s.config.care.hypervisor and bool(s.keeping.ledger.at.get(s.me))
 
 
 def _believed_to_hold(s: State) -> bool:

@@ -12,7 +12,7 @@ from corolistener.core.config import ProofKind
 from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
 from corolistener.core.fencing import Attempt, proof, proof_due
 from corolistener.core.ledger import EMPTY, Panic, Placed, Proven, Rows
-from corolistener.core.messages import Alarm, Confirm
+from corolistener.core.messages import Alarm, Confirm, Inventory, VmState
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, shown
 from corolistener.core.state import State
@@ -136,10 +136,20 @@ def _remind(s: State, node: NodeId, now: Instant) -> None:
 
 
 def farewell(s: State, sender: NodeId) -> None:
-    """It says that it runs nothing; that is no proof where a VM may be on its way to it."""
+    """It says that it runs nothing. That is a proof if it has told everything that it has, all of that is suspended, and no VM
+    may be on its way to it."""
     peer = s.group.peers.get(sender)
-    if peer is not None and not moves.incoming(s, sender):
+    if peer is not None and not moves.incoming(s, sender) and _at_rest(s, sender, peer.inventory):
         s.fencing.evidence[sender] = Proven(sender, peer.boot, ProofKind.FAREWELL, f"node {sender}")
+
+
+def _at_rest(s: State, node: NodeId, inventory: Inventory) -> bool:
+    """A node with rows in the ledger sees all of its instances, and none of the ledger's VMs executes there or may."""
+    rows = s.keeping.ledger
+    if not rows.at.get(node):
+        return True
+    mine = [each for each in inventory.copies if each.vm.name in rows.placements]
+    return inventory.complete and all(each.state is VmState.SUSPENDED for each in mine)
 
 
 def confirmed(s: State, message: Confirm, now: Instant) -> None:

@@ -75,6 +75,8 @@ class State:
     """Members with outdated copies, and since when the master sees them."""
     emptying: Instant | None = None
     """Since when this node is to leave and its VMs have to be gone first."""
+    staying: Instant | None = None
+    """Since when it has nothing left and stays for others that leave."""
     ask_at: Instant = Instant(0)
     """When it may ask again to be given none."""
     news: int = 0

@@ -29,8 +29,8 @@ def feed(s: State, now: Instant) -> None:
 
 
 def suspended(s: State) -> bool:
-    """No VM executes here, and that is sure."""
-    return s.copies.quiet or not s.config.care.hypervisor
+    """No VM executes here, and that is sure. A node without a hypervisor does not know that while the ledger has rows on it."""
+    return s.copies.quiet if s.config.care.hypervisor else not s.keeping.ledger.at.get(s.me)
 
 
 def spared(s: State, now: Instant) -> bool:
@@ -50,6 +50,11 @@ def disarm(s: State) -> bool:
         return True
     if unknown.heard_at(s) is None and s.blank and s.copies.any and not s.leased:
         s.disarming = True  # no ledger can name what goes on here, so nobody counts with this watchdog
+        s.out.do(DisarmWatchdog(s.out.ticket()))
+        return True
+    unheard = bool(s.quorum.needed) and not s.quorum.holds(s.group.present)
+    if unheard and suspended(s) and not s.copies.any:
+        s.disarming = True  # no ledger can say so any more, and it would reset the machine in its shutdown: nothing is here
         s.out.do(DisarmWatchdog(s.out.ticket()))
         return True
     if not s.unarming:

@@ -121,6 +121,8 @@ SHELL = {
     "watchdog": "The state of the watchdog has changed.",
     "watchdog-weak": "What this node measures is no proof to the others, because it may stand still: see weak_watchdogs.",
     "watchdog-missing": "A watchdog is required, and there is none.",
+    "vms-uri-kept": "The settings name no hypervisor, and this node has VMs in the ledger: the last uri is used.",
+    "vms-uri-not-kept": "The uri of the hypervisor could not be written into the state directory.",
 }
 """Codes of what the core does not know of."""
 

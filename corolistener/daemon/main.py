@@ -18,7 +18,7 @@ from corolistener.core.config import Cluster
 from corolistener.core.events import LeaveAsked
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.tree import parse
-from corolistener.daemon import behind
+from corolistener.daemon import behind, kept_uri
 from corolistener.daemon import settings as settings_module
 from corolistener.daemon.control import ControlServer
 from corolistener.daemon.estate import WATCHDOG
@@ -92,6 +92,7 @@ async def _live(
     log.say(logging.INFO, "started", node=me, pid=os.getpid(), config_version=cluster.id.version)
     for warning in settings.warnings:
         log.say(logging.WARNING, "settings", why=warning)
+    settings = kept_uri.with_uri(settings, me, log)
     node = Node(settings, me, cluster, log, notifier, device, kept)
     pull = await _pull_server(settings, node)
     operators = Operators(node, pull)

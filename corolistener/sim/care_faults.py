@@ -111,6 +111,39 @@ def _stopped_twice(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
     return partial(world.start_daemon, node)
 
 
+def _uri_removed(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
+    """The settings name no hypervisor any more, and the daemon is restarted; after that it may be told to stop (`stopped`)."""
+    estate = world.estate
+    if estate is None or node not in world.daemons:
+        return None
+    estate.blind.add(node)
+    world.daemon_ends(node, Departure.PROCDOWN)
+    world.start_daemon(node)
+    if words == ("stopped",):
+        world.heap.after(3000, partial(world.ask_to_leave, node))
+    return partial(estate.see, node)
+
+
+def _all_stopped(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
+    """All hosts are shut down together: each daemon is asked to leave within a few seconds, in the order of `words`, and the
+    machine has no power any more a while after its daemon has ended."""
+    for number, word in enumerate(words):
+        other = NodeId(int(word.removeprefix("n")))
+        world.heap.after(number * 400, partial(world.ask_to_leave, other))
+
+    def back() -> None:
+        for other in world.machines:
+            world.start_daemon(other)
+
+    return back
+
+
+def _all_cut(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
+    """The network of all nodes is off."""
+    world.totem.cut([[other] for other in world.machines])
+    return lambda: world.totem.cut([])
+
+
 def _not_installed(world: "World", node: NodeId, words: Sequence[str]) -> None:
     """There is no daemon on this node yet."""
     world.daemon_ends(node, None)
@@ -142,6 +175,13 @@ CARE_FAULTS: dict[str, Fault] = {
     "daemon-stopped-twice": Fault(
         _stopped_twice, 2, (9000, 25_000), lambda dice, nodes: (dice.choice(("1", "300", "2000", "8000")),)
     ),
+    "all-stopped": Fault(
+        _all_stopped, 1, (60_000, 120_000), lambda dice, nodes: tuple(f"n{node}" for node in dice.sample(nodes, len(nodes)))
+    ),
+    "uri-removed": Fault(
+        _uri_removed, 2, (4000, 12_000, 40_000), lambda dice, nodes: ("stopped",) if dice.random() < 0.6 else ()
+    ),
+    "all-cut": Fault(_all_cut, 2, (1000, 4000, 9000, 14_000, 25_000)),
     "not-installed": Fault(_not_installed, 0),
     "daemon-installed": Fault(_installed, 0),
     "capacity-unknown": Fault(_unmeasured, 1, (20, 500, 4000)),

@@ -27,6 +27,7 @@ from corolistener.core.actions import (
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
 from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, LedgerAsked, OrderAsked, Outcome, Result, Shelved
+from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Departure, Event, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
 from corolistener.core.lifecycle import Mode
@@ -136,6 +137,8 @@ class Estate:
         """Nodes whose hypervisor has not said yet what they have."""
         self.to_fence: set[NodeId] = set()
         """Nodes that an operator ordered to be fenced."""
+        self.blind: set[NodeId] = set()
+        """Nodes whose settings name no hypervisor."""
 
     def _node(self, node: NodeId) -> Node:
         world = self.world
@@ -177,10 +180,11 @@ class Estate:
     def care_of(self, node: NodeId) -> Care:
         o = self.options
         measured = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
-        capacity = None if node in self.unmeasured else measured
+        capacity = None if node in self.unmeasured | self.blind else measured
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
         care = Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
         return replace(care, weak=o.weak, weak_watchdogs=o.weak_watchdogs)
+        return Care(node not in self.blind, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
 
     def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
         return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}
@@ -189,7 +193,7 @@ class Estate:
         node = self.nodes[daemon.machine.id]
         daemon.take(Shelved(tuple(sorted(daemon.machine.memory.definitions))))
         daemon.take(Armed(node.watchdog.open()))
-        if node.hypervisor.answers:
+        if node.hypervisor.answers and daemon.machine.id not in self.blind:
             node.hypervisor.connect(daemon.take)
 
     def daemon_ended(self, node: NodeId) -> None:
@@ -292,6 +296,12 @@ class Estate:
         if row is not None and row.node == node and heard and node in self.world.daemons:
             self.users.downs[name] = Down(self.world.heap.now, node, self.world.daemons[node], row.generation)
 
+    def see(self, node: NodeId) -> None:
+        """The settings name the hypervisor again, and the daemon is restarted."""
+        self.blind.discard(node)
+        self.world.daemon_ends(node, Departure.PROCDOWN)
+        self.world.start_daemon(node)
+
     def measure(self, node: NodeId) -> None:
         """The hypervisor says what the node has, or, while it is `unmeasured`, that it does not know."""
         daemon = self.world.daemons.get(node)
@@ -326,7 +336,7 @@ class Estate:
         self.world.changed()
 
     def start_hypervisor(self, node: NodeId) -> None:
-        daemon = self.world.daemons.get(node)
+        daemon = self.world.daemons.get(node) if node not in self.blind else None
         self.nodes[node].hypervisor.start(daemon.take if daemon is not None else None)
 
     def confirm(self, at: NodeId, node: NodeId, by: str = "operator") -> int:
@@ -377,6 +387,8 @@ class Estate:
     def heal(self) -> None:
         """Everything that was broken works; who was asked for panic is asked to recover."""
         self.unmeasured.clear()
+        for node in sorted(self.blind):
+            self.see(node)
         for node, at in self.nodes.items():
             at.hypervisor.full = False
             self.world.machines[node].memory.full = False

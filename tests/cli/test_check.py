@@ -11,7 +11,7 @@ from daemon.serving import Told
 
 from corolistener.cli import check
 from corolistener.cli.check import Finding, Found
-from corolistener.core.config import CloudAddress
+from corolistener.core.config import CloudAddress, ProofKind
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.tree import parse
 from corolistener.corosync.errors import LibraryUnavailable, NotExist
@@ -172,6 +172,22 @@ def test_the_sums_with_corosyncs_timers() -> None:
 
 def test_the_sums_with_the_files_timers() -> None:
     assert next(check._times(found())).text.startswith("5130 ms (token 1650 + consensus 1980")
+
+
+@pytest.mark.parametrize(
+    ("fencing", "said"),
+    [
+        (Fencing(), "an outage of more than 13 s boots all VMs anew (grace 2000 + watchdog 10000 + margin 1000)"),
+        (Fencing(watchdog_timeout_ms=60_500), "an outage of more than 63.5 s boots all VMs anew"),
+        (Fencing(proofs=(ProofKind.SUSPEND,)), "an outage of more than 3 s boots all VMs anew (grace 2000 + margin 1000)"),
+        (Fencing(watchdog="off"), "boots no VM anew"),
+        (Fencing(proofs=(ProofKind.AGENT,)), "boots no VM anew"),
+    ],
+)
+def test_how_long_an_outage_for_all_may_be(fencing: Fencing, said: str) -> None:
+    settings = Settings(fencing=fencing, vms=Vms(uri="qemu:///system"))
+    assert said in [finding.text for finding in check._times(found(settings))][-1]
+    assert said not in " ".join(finding.text for finding in check._times(found(Settings(fencing=fencing))))
 
 
 def test_a_lease_that_is_too_short_is_an_error() -> None:
