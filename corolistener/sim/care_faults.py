@@ -41,6 +41,18 @@ def _restarted(world: "World", node: NodeId, words: Sequence[str]) -> None:
     world.heap.after(pause, partial(_begins, world, node, late))
 
 
+def _restart(world: "World", node: NodeId) -> None:
+    world.daemon_ends(node, Departure.PROCDOWN)
+    world.start_daemon(node)
+
+
+def see(world: "World", node: NodeId) -> None:
+    """The settings of this node name its hypervisor again, and the daemon is restarted."""
+    if world.estate is not None and node in world.estate.blind:
+        world.estate.blind.discard(node)
+        _restart(world, node)
+
+
 def _begins(world: "World", node: NodeId, late: int) -> None:
     if world.estate is not None:
         world.estate.unmeasured.add(node)
@@ -82,8 +94,7 @@ def _poisoned(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
     def end() -> None:
         for other, daemon in hit.items():
             if world.daemons.get(other) is daemon:
-                world.daemon_ends(other, Departure.PROCDOWN)
-                world.start_daemon(other)
+                _restart(world, other)
 
     return end
 
@@ -117,11 +128,11 @@ def _uri_removed(world: "World", node: NodeId, words: Sequence[str]) -> Undo | N
     if estate is None or node not in world.daemons:
         return None
     estate.blind.add(node)
-    world.daemon_ends(node, Departure.PROCDOWN)
-    world.start_daemon(node)
+    _restart(world, node)
     if words == ("stopped",):
         world.heap.after(3000, partial(world.ask_to_leave, node))
-    return partial(estate.see, node)
+
+    return partial(see, world, node)
 
 
 def _all_stopped(world: "World", node: NodeId, words: Sequence[str]) -> Undo:

@@ -222,6 +222,7 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
         world.power_on(node)
         world.start_corosync(node)
         world.start_daemon(node)
+        care_faults.see(world, node)
     if world.estate is not None:
         world.estate.heal()
 

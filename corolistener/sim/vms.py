@@ -27,7 +27,6 @@ from corolistener.core.actions import (
 from corolistener.core.capacity import Capacity, Vm
 from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
 from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, LedgerAsked, OrderAsked, Outcome, Result, Shelved
-from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Departure, Event, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
 from corolistener.core.lifecycle import Mode
@@ -182,9 +181,8 @@ class Estate:
         measured = Capacity(node, o.memory_of(node), o.cpus, frozenset({STORAGE}), vm_limit=o.vm_limit)
         capacity = None if node in self.unmeasured | self.blind else measured
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
-        care = Care(True, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
+        care = Care(node not in self.blind, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
         return replace(care, weak=o.weak, weak_watchdogs=o.weak_watchdogs)
-        return Care(node not in self.blind, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
 
     def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
         return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}
@@ -296,12 +294,6 @@ class Estate:
         if row is not None and row.node == node and heard and node in self.world.daemons:
             self.users.downs[name] = Down(self.world.heap.now, node, self.world.daemons[node], row.generation)
 
-    def see(self, node: NodeId) -> None:
-        """The settings name the hypervisor again, and the daemon is restarted."""
-        self.blind.discard(node)
-        self.world.daemon_ends(node, Departure.PROCDOWN)
-        self.world.start_daemon(node)
-
     def measure(self, node: NodeId) -> None:
         """The hypervisor says what the node has, or, while it is `unmeasured`, that it does not know."""
         daemon = self.world.daemons.get(node)
@@ -387,8 +379,6 @@ class Estate:
     def heal(self) -> None:
         """Everything that was broken works; who was asked for panic is asked to recover."""
         self.unmeasured.clear()
-        for node in sorted(self.blind):
-            self.see(node)
         for node, at in self.nodes.items():
             at.hypervisor.full = False
             self.world.machines[node].memory.full = False
