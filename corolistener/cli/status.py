@@ -68,6 +68,8 @@ def facts(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     taken = [name for name in ("service", "relocated") if status["locks"][name]]
     yield "service", f"{status['service']['state']}, lock files: {', '.join(taken) or 'none'}"
     yield "config", _config(status)
+    for each in status.get("differences", ()):  # a daemon of an older version does not say so
+        yield "differs", f"{each['setting']} is {each['there']} on node {each['node']} and {each['here']} here"
     if "ledger" in status:  # a daemon of an older version has none
         yield "ledger", _ledger(status["ledger"])
     for debt in status.get("owed", ()):

@@ -160,3 +160,5 @@ class Config:
     on_takeover: OnTakeover = OnTakeover.SWAP
     database: bool = False
     care: Care = Care()
+    relied_on: tuple[tuple[str, str], ...] = ()
+    """Names and values of the settings that other members rely on; those that have their defaults may be left out."""

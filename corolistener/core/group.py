@@ -38,6 +38,7 @@ class Peer:
     """Why its ledger is no witness of what was committed (core/witness)."""
     known: Known | None = None
     capacity: Capacity | None = None
+    relied_on: tuple[tuple[str, str], ...] = ()
     inventory: Inventory = NO_INVENTORY
 
 
@@ -59,6 +60,7 @@ def peer_of(node: NodeId, hello: Hello, disallowed: bool, doubt: str = "") -> Pe
         doubt=doubt,
         known=known,
         capacity=hello.capacity,
+        relied_on=hello.relied_on,
         inventory=hello.inventory,
     )
 

@@ -224,6 +224,7 @@ def hello_of(s: State) -> Hello:
         met=tuple(sorted(s.fencing.met)),
         doubted=bool(s.keeping.doubt),
         heard=witness.heard(s),
+        relied_on=s.config.relied_on,
     )
 
 

@@ -291,7 +291,7 @@ class Core:
             s.out.do(DropAddress(s.out.ticket(), old.cloud, Reason.CONFIGURED))
             s.duties.address.ticket, s.duties.address.had = None, False
         s.restate = s.restate or old.database != config.database or old.care.capacity != config.care.capacity
-        s.restate = s.restate or announced != care.announced(s)
+        s.restate = s.restate or announced != care.announced(s) or old.relied_on != config.relied_on
         if s.storing.found(config.cluster):
             # An administrator edited the file by hand, or `config pull` fetched it: the master decides whether it is newer.
             s.out.note(NoteCode.FOREIGN_VERSION, version=config.cluster.id.version, agreed=s.agreed.version)

@@ -1,6 +1,6 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import care, changes, images, keeping, orders, recovery, unknown, unreconciled, watchdog
+from corolistener.core import care, changes, differences, images, keeping, orders, recovery, unknown, unreconciled, watchdog
 from corolistener.core.actions import Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
@@ -54,6 +54,7 @@ def choose(s: State) -> None:
 
 def _tell(s: State, standing: tuple[Candidate, ...]) -> None:
     view = s.view()
+    differences.say(s)
     s.tell("view", NoteCode.VIEW, ring=view.ring, members=",".join(str(node) for node in view.members))
     if s.master is None:
         s.tell("master", NoteCode.NO_MASTER, ring=view.ring)

@@ -46,7 +46,8 @@ class Hello:
     is armed) say when it has suspended everything or is reset, once it is lost; `capacity` None: it is not to be given VMs.
     `met` are the nodes that the sender, or a member that told it, has seen since the cluster started (core/start). `doubted`:
     its ledger is no witness of what was committed; `heard`: which nodes announced to have stored which version (core/witness).
-    `weak`: why the sender's watchdog may stand still together with it (core/ledger, Known).
+    `weak`: why the sender's watchdog may stand still together with it (core/ledger, Known). `relied_on`: the settings that
+    others rely on (core/differences).
     """
 
     ring: RingId
@@ -78,6 +79,7 @@ class Hello:
     doubted: bool = False
     heard: tuple[tuple[Version, tuple[NodeId, ...]], ...] = ()
     weak: str = ""
+    relied_on: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class NoteCode(Enum):
     WITHDRAWN = "config-withdrawn"
     ROLLBACK = "config-rollback"
     FOREIGN_VERSION = "config-differs"
+    SETTINGS_DIFFER = "settings-differ"
     PEER_MESSAGE = "bad-message"
     COROSYNC_LOST = "corosync-lost"
     REPLICATION_OFF = "replication-off-master"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from corolistener.core.belonging import foreign
 from corolistener.core.config import ConfigId, ProofKind
+from corolistener.core.differences import Difference, differences
 from corolistener.core.election import has_replica, obstacles
 from corolistener.core.keeping import enough, stable
 from corolistener.core.ledger import Panic, Version
@@ -88,6 +89,7 @@ class Status:
     panic: Panic | None
     foreign: str = ""
     """Why the running corosync is not that of the file, and what to type."""
+    differences: tuple[Difference, ...] = ()
 
 
 def status_of(s: State, now: Instant) -> Status:
@@ -133,6 +135,7 @@ def status_of(s: State, now: Instant) -> Status:
         proven=tuple((node, proof.kind.value) for node, proof in sorted(s.keeping.ledger.proofs.items())),
         panic=s.keeping.ledger.panic,
         foreign=foreign(s),
+        differences=differences(s),
     )
 
 

@@ -47,6 +47,7 @@ CORE = {
     "config-withdrawn": "A version of corosync.conf is taken back.",
     "config-rollback": "The last change of corosync.conf has cost quorum: this node goes back to the version before.",
     "config-differs": "The corosync.conf of this node is not the one in force.",
+    "settings-differ": "Another member runs with other settings that members rely on from each other.",
     "bad-message": "A message of another node cannot be understood.",
     "corosync-lost": "The connection to corosync is lost.",
     "replication-off-master": "The master has no replica of the database.",

@@ -22,6 +22,7 @@ from corolistener.daemon.estate import Estate
 from corolistener.daemon.links import Links
 from corolistener.daemon.membership import Membership, Timers
 from corolistener.daemon.notes import Log
+from corolistener.daemon.relied_on import relied_on
 from corolistener.daemon.sdnotify import Notifier
 from corolistener.daemon.settings import Settings
 from corolistener.effects.addresses.cloud import Addresses
@@ -56,6 +57,7 @@ class Node:
         kept: Mapping[str, int],
     ) -> None:
         self.settings, self.log, self.notifier = settings, log, notifier
+        self._vms = settings.vms  # another table needs another process
         self.boot = BOOT_ID.read_text(encoding="ascii").strip()
         self.timers = UNKNOWN_TIMERS
         self.answered: Callable[[Answer], None] = lambda answer: None
@@ -249,6 +251,7 @@ class Node:
             on_takeover=settings.cluster.on_takeover,
             database=settings.database,
             care=self.estate.care(),
+            relied_on=relied_on(settings, self._vms),
         )
 
     def _timing(self) -> Timing:

@@ -40,6 +40,7 @@ _WARNINGS = frozenset(
         NoteCode.WITHDRAWN,
         NoteCode.ROLLBACK,
         NoteCode.FOREIGN_VERSION,
+        NoteCode.SETTINGS_DIFFER,
         NoteCode.PEER_MESSAGE,
         NoteCode.COROSYNC_LOST,
         NoteCode.REPLICATION_OFF,

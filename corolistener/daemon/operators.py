@@ -12,6 +12,7 @@ from typing import Any
 import corolistener
 from corolistener.core.actions import Answer
 from corolistener.core.config import CloudAddress
+from corolistener.core.differences import Difference
 from corolistener.core.events import AlarmAsked, ChangeAsked, ConfirmAsked, Event, LedgerAsked, OrderAsked
 from corolistener.core.messages import PROTOCOL, TEXT_MOST, AddNode, Change, EditNode, PushText, RemoveNode, RevertTo
 from corolistener.core.status import Debt, LedgerStatus, NodeStatus, Status
@@ -299,10 +300,15 @@ def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None) -> 
         "owed": [_debt_frame(debt) for debt in status.owed],
         "proven": [{"node": node, "proof": proof} for node, proof in status.proven],
         "foreign": status.foreign or None,
+        "differences": [_difference_frame(each) for each in status.differences],
         "panic": None
         if status.panic is None
         else {"reason": status.panic.reason, "evidence": status.panic.evidence, "at": status.panic.at},
     }
+
+
+def _difference_frame(each: Difference) -> Frame:
+    return {"node": each.node, "setting": each.setting, "here": each.here, "there": each.there}
 
 
 def _debt_frame(debt: Debt) -> Frame:

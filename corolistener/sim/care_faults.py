@@ -13,6 +13,7 @@ from corolistener.core.messages import Message
 from corolistener.errors import InvariantViolation
 from corolistener.ids import NodeId
 from corolistener.sim.fault import Fault, Undo
+from corolistener.sim.settings import USUAL
 
 if TYPE_CHECKING:
     from corolistener.sim.world import Daemon, World
@@ -47,10 +48,36 @@ def _restart(world: "World", node: NodeId) -> None:
 
 
 def see(world: "World", node: NodeId) -> None:
-    """The settings of this node name its hypervisor again, and the daemon is restarted."""
-    if world.estate is not None and node in world.estate.blind:
-        world.estate.blind.discard(node)
+    """The settings of this node are those of the others again, they name its hypervisor, and the daemon is restarted."""
+    estate = world.estate
+    if estate is not None and (node in estate.blind or node in estate.other_settings):
+        estate.blind.discard(node)
+        estate.other_settings.pop(node, None)
         _restart(world, node)
+
+
+def _other_settings(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
+    """The daemon is restarted with settings that the others do not have. `words`: KEY=VALUE."""
+    if world.estate is None or node not in world.daemons:
+        return None
+    world.estate.other_settings[node] = (*USUAL, *(_setting(word) for word in words))
+    _restart(world, node)
+    return None
+
+
+def _setting(word: str) -> tuple[str, str]:
+    name, _, value = word.partition("=")
+    return name, value
+
+
+def _settings_words(dice: Random, nodes: Sequence[NodeId]) -> tuple[str, ...]:
+    words = (
+        f"fencing.proofs={'+'.join(('farewell', 'operator', *dice.choice((('agent',), ('watchdog',), ()))))}",
+        f"vms.on_shutdown={dice.choice(('migrate', 'stop', 'refuse'))}",
+        f"fencing.disallowed={dice.choice(('kill', 'hold'))}",
+        "vms.manage=tagged",
+    )
+    return tuple(dice.sample(words, dice.randint(1, len(words))))
 
 
 def _begins(world: "World", node: NodeId, late: int) -> None:
@@ -192,6 +219,7 @@ CARE_FAULTS: dict[str, Fault] = {
     "uri-removed": Fault(
         _uri_removed, 2, (4000, 12_000, 40_000), lambda dice, nodes: ("stopped",) if dice.random() < 0.6 else ()
     ),
+    "other-settings": Fault(_other_settings, 2, (), _settings_words),
     "all-cut": Fault(_all_cut, 2, (1000, 4000, 9000, 14_000, 25_000)),
     "not-installed": Fault(_not_installed, 0),
     "daemon-installed": Fault(_installed, 0),

@@ -18,6 +18,7 @@ from corolistener.sim.install_checkers import InstallChecker
 from corolistener.sim.lease_checkers import LeaseChecker
 from corolistener.sim.machines import Machine
 from corolistener.sim.restart_checkers import RestartChecker
+from corolistener.sim.settings import SettingsChecker
 from corolistener.sim.votes_checkers import ClaimChecker
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Checker:
         self.restarts = RestartChecker(world)
         self.broken = BrokenChecker(world)
         self.installed = InstallChecker(world)
+        self.settings = SettingsChecker(world)
         self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
 
     def look(self) -> None:
@@ -64,7 +66,7 @@ class Checker:
         self._one_address(able)
         self._one_service()
         self._same_line(able)
-        looks = (self.restarts.look(able), self.broken.look(), self.installed.look())
+        looks = (self.restarts.look(able), self.broken.look(), self.installed.look(), self.settings.look(able))
         if (why := next(filter(None, (self.leases.look(able), self.claims.look(able), *looks)), None)) is not None:
             raise Violated(why)
         if self.vms is not None:

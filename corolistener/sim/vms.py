@@ -25,7 +25,7 @@ from corolistener.core.actions import (
     TicketedAction,
 )
 from corolistener.core.capacity import Capacity, Vm
-from corolistener.core.config import Care, OnShutdown, ProofKind, Unreconciled
+from corolistener.core.config import Care, Config, OnShutdown, ProofKind, Unreconciled
 from corolistener.core.events import AlarmAsked, Armed, ConfirmAsked, Event, LedgerAsked, OrderAsked, Outcome, Result, Shelved
 from corolistener.core.families import Family
 from corolistener.core.ledger import Ledger
@@ -33,11 +33,13 @@ from corolistener.core.lifecycle import Mode
 from corolistener.core.wishes import ExcuseOrder, FenceOrder, Order, StartOrder, StopOrder
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.ids import NodeId, VmName
+from corolistener.sim import settings
 from corolistener.sim.agents import Agent, Manner
 from corolistener.sim.executions import Executions
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.instances import Instance, known_as, uuid_of
 from corolistener.sim.machines import Port
+from corolistener.sim.settings import Said
 from corolistener.sim.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -138,6 +140,8 @@ class Estate:
         """Nodes that an operator ordered to be fenced."""
         self.blind: set[NodeId] = set()
         """Nodes whose settings name no hypervisor."""
+        self.other_settings: dict[NodeId, Said] = {}
+        """Nodes whose settings are not those of the others."""
 
     def _node(self, node: NodeId) -> Node:
         world = self.world
@@ -182,7 +186,11 @@ class Estate:
         capacity = None if node in self.unmeasured | self.blind else measured
         agents = tuple(other for other in self.nodes if other != node) if o.agents else ()
         care = Care(node not in self.blind, capacity, o.proofs, agents, o.parallel_starts, o.on_shutdown, o.disallowed)
-        return replace(care, weak=o.weak, weak_watchdogs=o.weak_watchdogs)
+        care = replace(care, weak=o.weak, weak_watchdogs=o.weak_watchdogs)
+        return replace(care, **settings.care_of(self.other_settings.get(node, ())))
+
+    def configured(self, config: Config) -> Config:
+        return replace(config, care=self.care_of(config.me), relied_on=self.other_settings.get(config.me, settings.USUAL))
 
     def ports(self, daemon: "Daemon") -> dict[Family, Effect]:
         return {family: Port(partial(self._begin, daemon)) for family in VM_FAMILIES}

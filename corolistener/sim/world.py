@@ -107,7 +107,7 @@ class Daemon:
         )
         ports: dict[Family, Effect] = {family: Port(self._begin) for family in FAMILIES}
         if world.estate is not None:
-            self.config = replace(self.config, care=world.estate.care_of(machine.id))
+            self.config = world.estate.configured(self.config)
             ports |= world.estate.ports(self)
         self.pump = Pump(self.config, ports, self, self)
         self.pump.journal.most = JOURNAL_MOST

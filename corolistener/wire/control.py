@@ -69,6 +69,7 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     proven     [{node, proof}]           nodes that are known to run nothing, by what kind of proof
     panic      {reason, evidence, at}    null where there is none
     foreign                              why the corosync that runs is not the file's and what to type; null if it is
+    differences [{node, setting, here, there}]  other settings of members, where members rely on them; "default" for a default
 
 PLAN: what the master would decide, were these nodes lost and proven now, or drained; it changes nothing.
 

@@ -58,6 +58,7 @@ STATUS: dict[str, Any] = {
     "owed": [],
     "proven": [],
     "foreign": None,
+    "differences": [],
     "panic": None,
 }
 """The seed's three nodes, as the daemon on node 7 would tell of them."""
