@@ -9,6 +9,7 @@ WHY = {
     "not-in-nodelist": "not in the nodelist in force",
     "config-differs": "its corosync.conf is not the one in force",
     "disallowed": "it was away while the others went on, and is not reconciled yet",
+    "cannot-serve": "it cannot hold what a master holds: its log says why",
     "replication-off": "it has no database replica, and another member has",
 }
 MODE = {

@@ -34,6 +34,7 @@ WORDS = {
     "TakeDatabase": "takes the database into use",
     "StartService": "starts the service",
     "StopService": "stops the service",
+    "KillService": "kills the service",
     "PrepareConfig": "prepares a new corosync.conf",
     "InstallConfig": "puts corosync.conf in place",
     "WithdrawConfig": "takes its new corosync.conf back",

@@ -33,6 +33,7 @@ VERBS = {
     "recover": "end a panic",
     "replay": "show what the core decided, and decides again, from a saved journal",
     "simulate": "play a story or a seed in a virtual cluster, and show what its nodes say and do",
+    "let-go": "let go of what a daemon held that has ended for good: address, locks, service",
     "prepare-restart": "the daemon's next end is no farewell: everything stays for the next process",
 }
 """Each is a module of this package (with _ for -) that has arguments(parser) and run(args) -> exit status."""

@@ -118,7 +118,16 @@ class StartService:
 
 @dataclass(frozen=True, slots=True)
 class StopService:
-    """Stop the manager; done if it does not run. Lane `service`."""
+    """Stop the manager in order; done if it does not run. Lane `service`."""
+
+    ticket: Ticket
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class KillService:
+    """Kill everything that belongs to the manager, and what is starting or stopping it; done when nothing of it runs. It ends
+    every other action of its lane. Lane `service`."""
 
     ticket: Ticket
     reason: Reason
@@ -359,6 +368,7 @@ TicketedAction = (
     | TakeDatabase
     | StartService
     | StopService
+    | KillService
     | PrepareConfig
     | ReadConfig
     | InstallConfig

@@ -56,8 +56,9 @@ def waiting(s: State, now: Instant) -> bool:
 
 def announced(s: State) -> Known:
     """What this node says of itself."""
-    timing = s.config.timing
-    return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, 0 if s.unarming else s.watchdog_ms, s.config.care.weak)
+    timing, armed_ms = s.config.timing, 0 if s.unarming else s.watchdog_ms
+    stop_ms = s.config.serving.announced_ms
+    return Known(s.me, s.config.boot, timing.lease_ms, timing.grace_ms, armed_ms, s.config.care.weak, stop_ms)
 
 
 def known(s: State, upto: int) -> bool:

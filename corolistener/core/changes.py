@@ -262,6 +262,8 @@ def _own(s: State, files: dict[NodeId, ConfigId], now: Instant) -> None:
             _begin(s, Request(Cause.DIVERGED, Restamp()))
     elif any(each.version == agreed.version and each != agreed for each in files.values()):
         _begin(s, Request(Cause.DIVERGED, Restamp()))
+    elif s.first == s.me:
+        return  # the first master after a start took nothing over: whose priority is higher is merely late
     elif s.duties.taken(s.config.cloud is not None) and s.config.on_takeover is OnTakeover.SWAP:
         swap = swapped(s.nodes, s.me)
         if swap:

@@ -62,6 +62,26 @@ class CloudAddress:
     device: str
 
 
+KILLING_MS = 500
+"""What it may take until everything of a service that was told to die is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How the service can be stopped. `stop_ms`: how long a handover in order waits for a clean stop.
+
+    `killable` False: nothing on this node can kill it (it runs elsewhere). So any stop may take `stop_ms`, and the others wait.
+    """
+
+    stop_ms: int = 60_000
+    killable: bool = True
+
+    @property
+    def announced_ms(self) -> int:
+        """What the others have to wait for after the lease; 0 where the grace is enough."""
+        return 0 if self.killable else self.stop_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Durations in ms, the same words as in `[fencing]` of the settings; their argument is in safety.md."""
@@ -82,6 +102,11 @@ class Timing:
     """A member that was left behind has this long to destroy its outdated copies: one try may take a lane's 60 s."""
     start_grace_ms: int = 60_000
     """After a start of the cluster fence agents wait this long for a node that no member has seen yet."""
+
+    @property
+    def orderly_ms(self) -> int:
+        """A service that must be gone within `grace_ms` has this long to stop in order; the rest is for killing it."""
+        return self.grace_ms - min(KILLING_MS, self.grace_ms // 4)
 
     @property
     def vacated_ms(self) -> int:
@@ -162,3 +187,4 @@ class Config:
     care: Care = Care()
     relied_on: tuple[tuple[str, str], ...] = ()
     """Names and values of the settings that other members rely on; those that have their defaults may be left out."""
+    serving: Serving = Serving()

@@ -2,9 +2,10 @@
 
 from typing import assert_never
 
-from corolistener.core import care, changes, keeping, line, orders, recovery, witness
+from corolistener.core import ability, care, changes, keeping, line, orders, recovery, witness
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import (
+    Able,
     Absent,
     Alarm,
     Chapter,
@@ -27,6 +28,7 @@ from corolistener.core.messages import (
     Stored,
     Text,
     Unstored,
+    Vacated,
     Verdict,
     Wanted,
     Withdrawn,
@@ -52,8 +54,8 @@ def deliver(s: State, sender: NodeId, message: Message, now: Instant) -> None:
             _of_vms(s, sender, message, now)
         case Hello():
             s.group.hello(sender, message, now)
-        case Released():
-            line.released_delivered(s, sender, message)
+        case Released() | Vacated() | Able():
+            _of_serving(s, sender, message, now)
         case Absent():
             line.absent_delivered(s, message, now)
         case Farewell():
@@ -116,6 +118,17 @@ def _of_vms(s: State, sender: NodeId, message: Inventory | Definition | Lacking 
             orders.answered(s, message)
         case _:
             assert_never(message)
+
+
+def _of_serving(s: State, sender: NodeId, message: Released | Vacated | Able, now: Instant) -> None:
+    """Who serves no more, and who could."""
+    match message:
+        case Released():
+            line.released_delivered(s, sender, message)
+        case Vacated():
+            line.vacated_delivered(s, sender, now)
+        case Able():
+            ability.delivered(s, sender, message)
 
 
 def _of_master(s: State, message: Offer | Withdrawn | Verdict, now: Instant) -> None:

@@ -25,12 +25,14 @@ class DutyName(Enum):
 @dataclass(slots=True)
 class Duty:
     """One thing a master has. `had` None means in doubt: an action failed or timed out half-way. `found`: a former process
-    of this boot left it, and it is to be looked at once more. `gone`: it was taken away while an action was under way."""
+    of this boot left it, and it is to be looked at once more. `gone`: it was taken away while an action was under way.
+    `hard`: the newest action does not let it go in order, it kills."""
 
     name: DutyName
     had: bool | None = False
     found: bool = False
     gone: bool = False
+    hard: bool = False
     ticket: Ticket | None = None
     toward: bool = False
     tried: bool = False
@@ -45,10 +47,12 @@ class Duty:
             return False
         return now >= self.retry_at or self.toward != wanted
 
-    def begin(self, ticket: Ticket, wanted: bool) -> None:
+    def begin(self, ticket: Ticket, wanted: bool, hard: bool = False) -> None:
         if self.toward != wanted:
             self.failures, self.tried = 0, False
-        self.ticket, self.toward, self.had = ticket, wanted, None
+        if hard and not self.hard:
+            self.failures = 0
+        self.ticket, self.toward, self.had, self.hard = ticket, wanted, None, hard
 
     def end(self, ticket: Ticket, outcome: Outcome, now: Instant, timing: Timing) -> bool:
         """Take in how the action ended; False if it was not the newest one of this duty."""

@@ -20,6 +20,8 @@ class Ineligible(Enum):
     CONFIG = "config-differs"
     DISALLOWED = "disallowed"
     REPLICATION = "replication-off"
+    UNABLE = "cannot-serve"
+    """It cannot hold what a master holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Candidate:
     entry: NodeEntry | None
     file: ConfigId
     disallowed: bool = False
+    unable: bool = False
 
 
 def rank(entries: Iterable[NodeEntry]) -> tuple[NodeEntry, ...]:
@@ -50,28 +53,33 @@ def obstacles(candidate: Candidate, agreed: ConfigId, replicated: bool) -> tuple
         found.append(Ineligible.DISALLOWED)
     if replicated and candidate.entry is not None and candidate.entry.replication is False:
         found.append(Ineligible.REPLICATION)
+    if candidate.unable:
+        found.append(Ineligible.UNABLE)
     return tuple(found)
 
 
 def has_replica(candidates: Iterable[Candidate], agreed: ConfigId, database: bool) -> bool:
-    """A member holds a replica and could be master, so that nodes without one have to stand back."""
-    return database and any(
-        each.entry is not None and each.entry.replication and not obstacles(each, agreed, False) for each in candidates
-    )
+    """A member holds a replica and could be master, so that nodes without one have to stand back: also where it is unable now,
+    because another node would begin without the data."""
+    replicas = [each for each in candidates if database and each.entry is not None and each.entry.replication]
+    return any(set(obstacles(each, agreed, False)) <= {Ineligible.UNABLE} for each in replicas)
 
 
 def elect(candidates: Iterable[Candidate], agreed: ConfigId, database: bool = False) -> NodeId | None:
     """The master among `candidates`, or None where nobody is eligible.
 
     Where nobody who could be master has the agreed file any more, the newest file among them counts: else a file edited
-    by hand could leave the cluster without anybody to put it right.
+    by hand could leave the cluster without anybody to put it right. Where all who could be master are unable, the best of them
+    is master.
     """
     candidates = tuple(candidates)
     replicated = has_replica(candidates, agreed, database)
     against = {each: obstacles(each, agreed, replicated) for each in candidates}
     eligible = [each for each in candidates if not against[each]]
+    eligible = eligible or [each for each in candidates if against[each] == (Ineligible.UNABLE,)]
     if not eligible:
         spare = [each for each in candidates if against[each] == (Ineligible.CONFIG,)]
+        spare = spare or [each for each in candidates if against[each] == (Ineligible.CONFIG, Ineligible.UNABLE)]
         newest = max((each.file for each in spare), default=agreed)
         eligible = [each for each in spare if each.file == newest]
     return next((entry.id for entry in rank(each.entry for each in eligible if each.entry is not None)), None)

@@ -139,6 +139,14 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """Why this node could not hold now what a master holds, in words; nothing where it could. Told at start and every few
+    seconds."""
+
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AddressGone:
     """Somebody took the cloud IP off the device, or the device away."""
 
@@ -334,6 +342,7 @@ Event = (
     | SendingLost
     | Finished
     | Found
+    | Probed
     | Running
     | AddressGone
     | DeviceCame

@@ -13,6 +13,7 @@ from corolistener.core.actions import (
     InstallConfig,
     KeepDefinitions,
     KillNode,
+    KillService,
     MarkVm,
     MigrateVm,
     PrepareConfig,
@@ -46,7 +47,7 @@ def family_of(action: TicketedAction) -> Family:
             return "address"
         case TakeLock() | ReleaseLock():
             return "lock"
-        case TakeDatabase() | StartService() | StopService():
+        case TakeDatabase() | StartService() | StopService() | KillService():
             return "service"
         case PrepareConfig() | ReadConfig() | InstallConfig() | WithdrawConfig() | ReloadConfig():
             return "config"

@@ -39,8 +39,13 @@ class Peer:
     known: Known | None = None
     capacity: Capacity | None = None
     relied_on: tuple[tuple[str, str], ...] = ()
+    unable: str = ""
+    """Why it cannot hold what a master holds."""
     inventory: Inventory = NO_INVENTORY
 
+
+NOWHERE = Epoch()
+"""The place of a process that was never part of a quorate line."""
 
 _but_inventory: Callable[[Peer], tuple[Any, ...]] = attrgetter(*[each.name for each in fields(Peer)][:-1])
 """Nothing is said as often as what a node has, and `replace` takes thrice as long."""
@@ -48,7 +53,8 @@ _but_inventory: Callable[[Peer], tuple[Any, ...]] = attrgetter(*[each.name for e
 
 def peer_of(node: NodeId, hello: Hello, disallowed: bool, doubt: str = "") -> Peer:
     """What a Hello says of its sender."""
-    known = Known(node, hello.boot, hello.lease_ms, hello.grace_ms, hello.watchdog_ms, hello.weak) if hello.lease_ms else None
+    announced = hello.boot, hello.lease_ms, hello.grace_ms, hello.watchdog_ms, hello.weak, hello.stop_ms
+    known = Known(node, *announced) if hello.lease_ms else None
     return Peer(
         boot=hello.boot,
         incarnation=hello.incarnation,
@@ -61,6 +67,7 @@ def peer_of(node: NodeId, hello: Hello, disallowed: bool, doubt: str = "") -> Pe
         known=known,
         capacity=hello.capacity,
         relied_on=hello.relied_on,
+        unable=hello.unable,
         inventory=hello.inventory,
     )
 
@@ -75,10 +82,14 @@ class Formed:
     database: bool
     epoch: Epoch
     claims: frozenset[NodeId]
+    unattended: frozenset[NodeId]
     pending: frozenset[NodeId]
     master: NodeId | None
     remembering: frozenset[NodeId]
     left_behind: frozenset[NodeId]
+    starting: bool
+    """None of them was ever part of a quorate line."""
+    first: NodeId
     met: frozenset[NodeId] = frozenset()
 
 
@@ -113,10 +124,13 @@ def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None 
         database=any(hellos[node].database for node in current),
         epoch=Epoch(ring.seq, step + 1),
         claims=frozenset(claimed),
+        unattended=frozenset(n for hello in hellos.values() for n in hello.unattended if n not in hellos and n in claimed),
         pending=pending - set(hellos),
         master=first.master or None,
         remembering=frozenset(n for n, hello in hellos.items() if hello.epoch != Epoch() or hello.holding),
         left_behind=behind,
+        starting=newest[0] == NOWHERE,
+        first=first.first,
         met=frozenset(hellos).union(*(hello.met for hello in hellos.values())),
     )
 
@@ -149,6 +163,8 @@ class Group:
     joined: bool = False
     """This daemon is in the group of a known ring."""
     down: set[NodeId] = field(default_factory=set)
+    freed: set[NodeId] = field(default_factory=set)
+    """Those whose daemon has ended for good: what Hellos of this ring and group claim for them is older."""
     open: bool = False
     round_since: Instant = Instant(0)
     sent: tuple[RingId, tuple[NodeId, ...]] | None = None
@@ -203,6 +219,7 @@ class Group:
         of a round is not: for some it is this change, for others the first Hello after it."""
         self.joined = self.ring.seq != NO_RING.seq and self.me in self.members
         self.excused.clear()
+        self.freed.clear()
         self.committed = None
 
     def ring_changed(self, event: RingChanged, now: Instant) -> tuple[NodeId, ...]:
@@ -249,7 +266,7 @@ class Group:
 
     def lose(self, node: NodeId) -> bool:
         """A farewell or an Absent was delivered: the node is not of the line any more."""
-        if node in self.here:
+        if node in self.ring_nodes:
             self.said.pop(node, None)
             self.excused.add(node)
         if node not in self.peers and node not in self.pending:
@@ -279,6 +296,22 @@ class Group:
         if sender in self.peers:
             self.peers[sender] = replace(self.peers[sender], file=message.config, running=message.running)
 
+    def vacated(self, sender: NodeId) -> None:
+        """The sender is no daemon: nobody waits for a Hello from it."""
+        if sender in self.ring_nodes:
+            self.said.pop(sender, None)
+            self.excused.add(sender)
+            self.freed.add(sender)
+
+    def able(self, sender: NodeId, why: str) -> bool:
+        """A node can hold what a master holds, or cannot; True where that is news."""
+        if sender in self.said:
+            self.said[sender] = replace(self.said[sender], unable=why)
+        if sender not in self.peers or self.peers[sender].unable == why:
+            return False
+        self.peers[sender] = replace(self.peers[sender], unable=why)
+        return True
+
     def inventoried(self, sender: NodeId, inventory: Inventory) -> None:
         """A node has other copies of VMs now."""
         if sender in self.said:
@@ -297,13 +330,28 @@ class Group:
             self.committed = None
 
     @property
+    def starting(self) -> bool:
+        """Nobody who has spoken in the open round was ever part of a quorate line: the cluster is being started."""
+        return all(hello.epoch == NOWHERE for hello in self.said.values())
+
+    @property
+    def awaited(self) -> set[NodeId]:
+        """The nodes that have not spoken in the open round and are waited for: those whose daemon is in the group. While the
+        cluster is being started, all nodes of the ring are: their daemons start some tenths of a second apart."""
+        there = {*self.here, *self.ring_nodes} if self.starting else {*self.here}
+        return there - set(self.said) - self.excused
+
+    @property
     def complete(self) -> bool:
         """Everybody who is to speak in the open round has spoken."""
-        return self.open and bool(self.said) and set(self.here) == set(self.said) | self.excused
+        return self.open and bool(self.said) and not self.awaited
 
     def close_round(self, now: Instant) -> Formed:
         """Form the line."""
         formed = form(self.said, self.ring, self.committed)
+        if self.freed:
+            kept = [each - self.freed for each in (formed.claims, formed.unattended, formed.pending)]
+            formed = replace(formed, claims=kept[0], unattended=kept[1], pending=kept[2])
         self.said.clear()
         self.open = False
         self.peers = dict(formed.peers)
@@ -318,7 +366,7 @@ class Group:
         """Whom to declare absent: silent in an open round, without heartbeats, or with a daemon that did not return."""
         found: set[NodeId] = set()
         if self.open and now >= self.round_since + hello_ms:
-            found |= set(self.here) - set(self.said) - self.excused
+            found |= self.awaited
         if lease_ms is not None and now >= min(self.seen.values(), default=now) + lease_ms:
             found |= {node for node in self.present if now >= self.seen.get(node, now) + lease_ms}
         found |= {node for node, since in self.pending.items() if now >= since + restart_ms and node not in self.members}

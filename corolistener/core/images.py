@@ -10,11 +10,12 @@ def locks(s: State, name: VmName, copy: Copy) -> bool:
     """This node leaves, and the farewell lets others start this VM: what is suspended here would hold the lock of its image.
 
     Its memory is worthless from the farewell on, so nothing is lost. A frozen VM is started by nobody, and neither is one that
-    is shut down; what a user started by hand is the user's. A node that nobody hears says no farewell that counts. A copy that
-    was outdated before is no reason to stay.
+    is shut down; what a user started by hand is the user's. A node that nobody hears says no farewell that counts. On its way
+    from one ring to the next it may be alone in the group, and those of the next ring hear it. A copy that was outdated before
+    is no reason to stay.
     """
     row = s.keeping.ledger.placements.get(name)
-    heard = s.mode is Mode.LEAVING and len(s.group.here) > 1 and s.keeping.ledger.panic is None
+    heard = s.mode is Mode.LEAVING and len({*s.group.here, *s.group.ring_nodes}) > 1 and s.keeping.ledger.panic is None
     held = copy.state is not None or copy.doubt or copy.risky
     return (
         heard

@@ -62,7 +62,8 @@ def _service_only_when_cleared(s: State, actions: list[Action], now: Instant) ->
     if not any(isinstance(action, StartService) for action in actions) or s.duties.service.failures:
         return None
     others = {node: since for node, since in s.claims.items() if node != s.me}
-    waiting = {n: since for n, since in others.items() if since is None or now < mastership.vacated(s, n, since)}
+    silent = s.unattended
+    waiting = {n: since for n, since in others.items() if since is None or n in silent or now < mastership.vacated(s, n, since)}
     claims = {n: since for n, since in waiting.items() if since is None or not mastership.proven(s, n)}
     return f"service started while {claims} may serve" if claims else None
 

@@ -70,6 +70,7 @@ class Known:
 
     `watchdog_ms` is the timeout of an armed watchdog, read back; 0 where none is armed. `weak`: why the watchdog may stand
     still together with the node: the node is a virtual machine, or the watchdog is software; '' for neither.
+    `stop_ms`: how long after its lease its service may still run, because it cannot be killed; 0 where `grace_ms` is enough.
     """
 
     node: NodeId
@@ -78,6 +79,7 @@ class Known:
     grace_ms: int
     watchdog_ms: int = 0
     weak: str = ""
+    stop_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

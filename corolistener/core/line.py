@@ -3,11 +3,10 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from corolistener.core import care, changes, keeping, orders, recovery, unknown, witness
-from corolistener.core.actions import AnnounceAddress, Multicast, Reason, Until
+from corolistener.core import address, care, changes, claims, keeping, orders, recovery, serving, unknown, witness
+from corolistener.core.actions import Multicast, Reason
 from corolistener.core.belonging import foreign
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
-from corolistener.core.group import Formed
 from corolistener.core.messages import Absent, Heartbeat, Hello, Released, Stored, Verdict
 from corolistener.core.notes import NoteCode
 from corolistener.core.state import State, Watch
@@ -56,7 +55,7 @@ def lost(
         if node != s.me:
             s.out.note(NoteCode.LEFT, node=node, master=node == s.master)
         if node in s.claims:
-            s.claims[node] = now
+            s.claims[node] = max(now, s.fencing.spared.get(node, now))  # its daemon may take so long to come back and let go
         if node == s.master:
             s.former = node
     if not nodes:
@@ -170,6 +169,7 @@ def lapse(s: State, reason: Reason) -> None:
         return
     if s.lease.ends is not None:
         s.out.note(NoteCode.LEASE_ENDED, reason=reason.value)
+        s.expired = s.lease.ends
     s.lease.ends = None
     s.lapsed = s.restate = True
     s.why_not = reason
@@ -180,6 +180,7 @@ def recalled(s: State) -> None:
     known = s.keeping.ledger.known.get(s.me)
     if known is not None:
         s.lease_ms = min(s.lease_ms, known.lease_ms)
+    serving.recalled(s)
 
 
 def shorten(s: State, lease_ms: int) -> None:
@@ -211,6 +212,10 @@ def hello_of(s: State) -> Hello:
         database=s.config.database,
         master=s.master or NodeId(0),
         claims=tuple(sorted(node for node in s.claims if node != s.me)),
+        unattended=tuple(sorted(s.unattended)),
+        stop_ms=known.stop_ms,
+        first=s.first,
+        unable=s.ability.unable,
         pending=tuple(sorted(s.group.pending)),
         running=s.storing.running,
         ledger=s.keeping.version,
@@ -233,6 +238,8 @@ def absent_delivered(s: State, message: Absent, now: Instant) -> None:
     if message.ring != s.group.ring:
         return
     s.out.note(NoteCode.ABSENT, node=message.node)
+    if s.claims.get(message.node, now) is None:
+        s.unattended.add(message.node)  # its node is there, and nobody who stops its service
     if s.group.lose(message.node):
         lost(s, (message.node,), now)
     if message.node == s.me:
@@ -245,6 +252,18 @@ def farewell_delivered(s: State, sender: NodeId) -> None:
     recovery.farewell(s, sender)
     s.unclaim(sender)
     s.group.lose(sender)
+
+
+def vacated_delivered(s: State, sender: NodeId, now: Instant) -> None:
+    """What a daemon that has ended for good held is let go. Where a daemon is there, it speaks for itself."""
+    if sender in s.group.peers:
+        return
+    s.out.note(NoteCode.VACATED, node=sender)
+    s.unclaim(sender)
+    pending = dict(s.group.pending)
+    if s.group.lose(sender):
+        lost(s, (sender,), now, pending=pending)
+    s.group.vacated(sender)
 
 
 def released_delivered(s: State, sender: NodeId, message: Released) -> None:
@@ -279,36 +298,25 @@ def form_if_complete(s: State, now: Instant) -> None:
         s.copies.held = True
     if mine is not None and mine.lapsed == s.lapsed and mine.database == s.config.database and _as_announced(s):
         s.restate = mine.capacity != s.config.care.capacity
-    s.claims = _claims(s, formed, now)
+    claims.take(s, formed, now)
     s.agreed, s.nodes, s.database = formed.agreed, formed.nodes, formed.database
     s.remembering, s.line_known = formed.remembering, False
     s.lease.next_at = now  # everybody does so, and the heartbeats of all confirm the first lease at once
     s.verdicts.clear()
     s.fencing.met = formed.met
     witness.learned(s)
-    s.master = formed.master
+    s.master, s.starting, s.first = formed.master, formed.starting, formed.first
     for node, peer in formed.peers.items():
         if peer.disallowed:
             s.out.note(NoteCode.DISALLOWED, node=node, epoch=formed.epoch)
-    if s.acting and s.duties.address.had and s.config.cloud is not None and s.lease.ends is not None:
-        until = Until(s.group.ring, s.lease.ends)
-        s.out.do(AnnounceAddress(s.out.ticket(), s.config.cloud, until))
+    if s.acting and s.duties.address.had:
+        address.announce(s)
 
 
 def _as_announced(s: State) -> bool:
     """The line knows what this node announces now: it may have changed after its Hello."""
     peer = s.group.peers.get(s.me)
     return peer is None or peer.known in (None, care.announced(s))
-
-
-def _claims(s: State, formed: Formed, now: Instant) -> dict[NodeId, Instant | None]:
-    """Who may be serving, and since when out of sight: who was not there to see it counts from now."""
-    saw = s.me not in formed.left_behind and s.epoch != Epoch()
-    claims: dict[NodeId, Instant | None] = {}
-    for node in sorted(formed.claims):
-        known = s.claims.get(node) if saw else None
-        claims[node] = None if node in formed.peers or node in s.group.pending else known if known is not None else now
-    return claims
 
 
 def keep_up(s: State, now: Instant) -> None:
@@ -329,26 +337,17 @@ def _belong(s: State, now: Instant) -> None:
     """I am part of a quorate line. Where quorum excludes nobody, it is none while another may be serving out of sight."""
     if s.lease_ms < s.config.timing.lease_ms and care.admitted(s, keeping.stable(s)):
         s.lease_ms = s.config.timing.lease_ms
+    serving.believed(s)
     if not s.restate:
         s.lapsed = False
     if s.lapsed or not s.quorum.needed:
         return
     if not s.line_known:
         s.line_known = True
-        _doubt(s, now)
+        claims.doubt(s, now)
     if s.quorum.exclusive or not any(since is not None for node, since in s.claims.items() if node != s.me):
         s.epoch = s.group.line
         s.dirty = s.dirty and s.group.peers[s.me].disallowed
-
-
-def _doubt(s: State, now: Instant) -> None:
-    """Where those who remember are no quorum, any absent node may have served a line unknown here, up to this moment; but not
-    while I act."""
-    present = set(s.group.present)
-    if not s.acting and not s.quorum.trusts(s.remembering & present):
-        for entry in s.nodes:
-            if entry.id not in present and entry.id not in s.group.pending:
-                s.claims[entry.id] = now
 
 
 def _hello(s: State, now: Instant) -> None:

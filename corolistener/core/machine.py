@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from corolistener.core import (
+    ability,
+    address,
     care,
     changes,
     keeping,
@@ -18,19 +20,18 @@ from corolistener.core import (
     orders,
     passes,
     recovery,
+    serving,
     unreconciled,
     watchdog,
     witness,
 )
 from corolistener.core.actions import (
     Action,
-    AnnounceAddress,
     DropAddress,
+    KillService,
     Lock,
     Reason,
     ReleaseLock,
-    StopService,
-    Until,
 )
 from corolistener.core.broken import Broken, Held
 from corolistener.core.clearance import objection
@@ -60,6 +61,7 @@ from corolistener.core.events import (
     Linked,
     Listed,
     OrderAsked,
+    Probed,
     QuorumChanged,
     Recalled,
     Result,
@@ -96,6 +98,7 @@ class Core:
             nodes=cluster.nodes,
             database=config.database,
             lease_ms=config.timing.lease_ms,
+            serves_ms=serving.initial_ms(config.serving, config.timing),
         )
         self.broken: Broken | None = None
         self.turns = 0
@@ -145,6 +148,7 @@ class Core:
         s, before = self.state, len(self.state.out.actions)
         leaving.proceed(s, now)
         line.keep_up(s, now)
+        ability.proceed(s, now)
         mastership.act(s, now)
         mastership.forget(s, now)
         mastership.fulfil(s, now)
@@ -186,16 +190,12 @@ class Core:
                 line.sending_lost(s)
             case Found():
                 self._found(event)
+            case Probed():
+                ability.probed(s, event, now)
             case Running():
                 s.storing.running, s.runs = event.version, event
-            case AddressGone():
-                if s.duties.address.had is not False:
-                    s.out.note(NoteCode.ADDRESS_LOST)
-                    s.duties.address.lost(now)
-            case DeviceCame():
-                s.duties.address.retry_at = now
-            case AddressConflict(mac):
-                self._conflict(mac)
+            case AddressGone() | DeviceCame() | AddressConflict():
+                address.heard(s, event, now)
             case Configured(config):
                 self._configured(config)
             case LeaveAsked():
@@ -276,17 +276,11 @@ class Core:
             case Linked(nodes):
                 s.fencing.linked = frozenset(nodes)
 
-    def _conflict(self, mac: str) -> None:
-        s = self.state
-        s.out.note(NoteCode.ADDRESS_CONFLICT, mac=mac)
-        if s.acting and s.config.cloud is not None and s.lease.ends is not None:
-            until = Until(s.group.ring, s.lease.ends)
-            s.out.do(AnnounceAddress(s.out.ticket(), s.config.cloud, until))
-
     def _configured(self, config: Config) -> None:
         s, announced = self.state, care.announced(self.state)
         old, s.config = s.config, config
         line.shorten(s, config.timing.lease_ms)
+        serving.shorten(s)
         if old.cloud is not None and old.cloud != config.cloud and s.duties.address.had is not False:
             s.out.do(DropAddress(s.out.ticket(), old.cloud, Reason.CONFIGURED))
             s.duties.address.ticket, s.duties.address.had = None, False
@@ -311,7 +305,8 @@ class Core:
             s.out.do(DropAddress(s.out.ticket(), s.config.cloud, Reason.BROKEN))
         for lock in Lock:
             s.out.do(ReleaseLock(s.out.ticket(), lock, Reason.BROKEN))
-        s.out.do(StopService(s.out.ticket(), Reason.BROKEN))
+        # Nobody here decides later that a stop takes too long: the others count with its end.
+        s.out.do(KillService(s.out.ticket(), Reason.BROKEN))
         timing = s.config.timing
         self.broken = Broken(
             out=s.out,
@@ -353,9 +348,10 @@ class Core:
             at += s.group.declared.values()
             if s.lease.ends is not None:
                 at += s.group.silences(timing.lease_ms, s.last_step)
-        if s.acting and s.quorum.exclusive:
-            at += [mastership.vacated(s, node, since) for node, since in s.claims.items() if since is not None]
+        if s.acting:
+            at += mastership.waits(s)
         at += [duty.deadline(duty.toward) for duty in s.duties.all()]
+        at += [serving.deadline(s), ability.deadline(s)]
         at.append(s.rewrite.retry_at if s.rewrite.idle else s.rewrite.deadline)
         at += s.storing.deadline()
         at += s.requests.values()

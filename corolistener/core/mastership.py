@@ -1,7 +1,19 @@
 """Who is master, whether that is this node and it may act, and what it then has and lets go of."""
 
-from corolistener.core import care, changes, differences, images, keeping, orders, recovery, unknown, unreconciled, watchdog
-from corolistener.core.actions import Leave, Multicast, Reason, Until
+from corolistener.core import (
+    care,
+    changes,
+    differences,
+    images,
+    keeping,
+    orders,
+    recovery,
+    serving,
+    unknown,
+    unreconciled,
+    watchdog,
+)
+from corolistener.core.actions import KillService, Leave, Multicast, Reason, Until
 from corolistener.core.config import CloudAddress
 from corolistener.core.duties import Duty, DutyName, wanted
 from corolistener.core.election import Candidate, elect, has_replica, obstacles
@@ -25,7 +37,7 @@ def candidates(s: State) -> tuple[Candidate, ...]:
     for node in s.group.present:
         peer = s.group.peers[node]
         edited = node == s.master and peer.file.version == s.agreed.version
-        found.append(Candidate(node, s.entry(node), s.agreed if edited else peer.file, peer.disallowed))
+        found.append(Candidate(node, s.entry(node), s.agreed if edited else peer.file, peer.disallowed, bool(peer.unable)))
     return tuple(found)
 
 
@@ -41,6 +53,7 @@ def choose(s: State) -> None:
         if master == s.master:
             break
         s.master, s.offer = master, None
+        s.first = master if s.starting and master is not None else NodeId(0)
         s.verdicts.clear()  # what was on its way is not listened to any more
         s.group.step()
         changes.orphaned(s, "master-changed", "the master has changed")
@@ -49,6 +62,7 @@ def choose(s: State) -> None:
     if s.master is not None:
         s.claims[s.master] = None
     if s.quorate:
+        s.starting = s.starting and s.master is None
         _tell(s, standing)
 
 
@@ -84,14 +98,24 @@ def over(s: State, node: NodeId, now: Instant) -> bool:
     since = s.claims[node]
     if since is None:
         return False
-    return proven(s, node) or (s.quorum.exclusive and now >= vacated(s, node, since))
+    return proven(s, node) or (s.quorum.exclusive and node not in s.unattended and now >= vacated(s, node, since))
 
 
 def vacated(s: State, node: NodeId, since: Instant) -> Instant:
     """When a node out of sight since then has let go of the service, by what this node's settings say and by what that one
     announced."""
     known, wait_ms = s.keeping.ledger.known.get(node), s.config.timing.vacated_ms
-    return Instant(since + (wait_ms if known is None else max(wait_ms, known.lease_ms + known.grace_ms)))
+    return Instant(since + (wait_ms if known is None else max(wait_ms, known.lease_ms + serving.may_last_ms(known))))
+
+
+def waits(s: State) -> list[Instant]:
+    """When the wait for a former master is over, or is told of once more."""
+    out = {node: since for node, since in s.claims.items() if since is not None and node != s.me}
+    remind_ms = recovery.REMIND_MS
+    at = [Instant(out[n] + ((s.last_step - out[n]) // remind_ms + 1) * remind_ms) for n in s.unattended & set(out)]
+    if s.quorum.exclusive:
+        at += [vacated(s, node, since) for node, since in out.items() if node not in s.unattended]
+    return at
 
 
 def proven(s: State, node: NodeId) -> bool:
@@ -155,26 +179,38 @@ def fulfil(s: State, now: Instant) -> None:
         return
     clear, addressed = cleared(s, now), s.config.cloud is not None
     planned = s.lease.valid(now) and (s.mode is Mode.LEAVING or s.why_not is Reason.SUPERSEDED_MASTER)
+    serving.bound(s, planned, now)
     wishes = wanted(s.duties, s.acting, clear, planned, addressed)
     if not wishes[DutyName.DATABASE] and s.duties.database.ticket is None:
         s.duties.database.had = False
     for duty in s.duties.all():
         again = s.acting and duty.found and duty.ticket is None and (clear or duty is not s.duties.service)
-        if again or duty.due(wishes[duty.name], now):
-            _take_up(s, duty, wishes[duty.name])
-    if s.acting and not clear and not s.duties.service.keeps:
-        others = [node for node in sorted(s.claims) if node != s.me]
-        waits = max(vacated(s, node, now) - now for node in others)
-        s.tell("waits", NoteCode.SERVICE_WAITS, former=",".join(map(str, others)), ms=waits)
-    else:
-        s.told.pop("waits", None)
+        late = duty is s.duties.service and serving.overdue(s, now) and not duty.hard
+        if again or late or duty.due(wishes[duty.name], now):
+            _take_up(s, duty, wishes[duty.name], now)
+    _tell_waiting(s, s.acting and not clear and not s.duties.service.keeps, now)
     phase = phase_of(s.duties, s.acting, clear, addressed, not s.rewrite.idle)
     if phase is not s.phase:
         s.phase = phase
         s.out.note(NoteCode.PHASE, phase=phase.value)
 
 
-def _take_up(s: State, duty: Duty, wish: bool) -> None:
+def _tell_waiting(s: State, waits: bool, now: Instant) -> None:
+    """Whom the service waits for: until when, or, where only a proof helps, since how many minutes."""
+    others = [node for node in sorted(s.claims) if node != s.me]
+    silent = [node for node in others if node in s.unattended]
+    if not waits:
+        s.told.pop("waits", None)
+    elif silent:
+        since = min(s.claims[node] or now for node in silent)
+        minutes = max(0, now - since) // recovery.REMIND_MS
+        s.tell("waits", NoteCode.SERVICE_WAITS_FOR_PROOF, former=",".join(map(str, silent)), minutes=minutes)
+    else:
+        left_ms = max(vacated(s, node, now) - now for node in others)
+        s.tell("waits", NoteCode.SERVICE_WAITS, former=",".join(map(str, others)), ms=left_ms)
+
+
+def _take_up(s: State, duty: Duty, wish: bool, now: Instant) -> None:
     reason = Reason.RETRIED if duty.failures and duty.toward == wish else s.why_not
     ticket = s.out.ticket()
     address = s.config.cloud or NO_ADDRESS
@@ -186,9 +222,12 @@ def _take_up(s: State, duty: Duty, wish: bool) -> None:
         until = Until(s.group.ring, s.lease.ends)
         former = s.former if s.former != s.me else None
         action = taking(duty.name, ticket, until, reason, address, s.storing.cluster.ports, former)
+    elif duty is s.duties.service and serving.overdue(s, now):
+        action = KillService(ticket, reason)
+        s.out.note(NoteCode.SERVICE_KILLED, reason=reason.value)
     else:
         action = letting_go(duty.name, ticket, reason, address)
-    duty.begin(ticket, wish)
+    duty.begin(ticket, wish, isinstance(action, KillService))
     s.out.do(action)
 
 

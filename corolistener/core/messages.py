@@ -48,6 +48,11 @@ class Hello:
     its ledger is no witness of what was committed; `heard`: which nodes announced to have stored which version (core/witness).
     `weak`: why the sender's watchdog may stand still together with it (core/ledger, Known). `relied_on`: the settings that
     others rely on (core/differences).
+
+    `stop_ms`: its service cannot be killed and may run so long after its lease (0: no longer than `grace_ms`). `unattended`:
+    those of `claims` whose daemon was not there when they were lost: the passing of time proves nothing about them. `first`:
+    the master, if it is still the one that was elected when the cluster was started, else 0. `unable`: why the sender cannot
+    hold what a master holds.
     """
 
     ring: RingId
@@ -80,6 +85,10 @@ class Hello:
     heard: tuple[tuple[Version, tuple[NodeId, ...]], ...] = ()
     weak: str = ""
     relied_on: tuple[tuple[str, str], ...] = ()
+    stop_ms: int = 0
+    unattended: tuple[NodeId, ...] = ()
+    first: NodeId = NodeId(0)
+    unable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,19 @@ class Released:
     """I have let go of address, locks and service, as long as the line is still this one."""
 
     line: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Vacated:
+    """The daemon of this node has ended for good, and what it held is let go: address, locks and service. It is no word about
+    VMs. The sender is a small program, not a daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Able:
+    """Why the sender cannot hold what a master holds; '' when it can again."""
+
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +314,8 @@ Message = (
     Hello
     | Heartbeat
     | Released
+    | Vacated
+    | Able
     | Absent
     | Farewell
     | Inventory

@@ -73,7 +73,7 @@ def _count(s: State, now: Instant) -> None:
             s.fencing.returned(node)
             s.desk.fences.discard(node)
     if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
-        for node in (*owed(s), *s.desk.fences):
+        for node in (*owed(s), *s.desk.fences, *s.unattended):
             s.fencing.gone.setdefault(node, now)
         if s.lease.valid(now):
             start.wait(s, owed(s), now)
@@ -104,7 +104,7 @@ def _changes(s: State, now: Instant) -> Rows:
 def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
     """The proofs that are there and not in the ledger yet."""
     found, ledger = [], s.keeping.ledger
-    for node in sorted({*owed(s), *s.desk.fences}):
+    for node in sorted({*owed(s), *s.desk.fences, *s.unattended}):
         known = ledger.known.get(node)
         if known is None or node not in s.fencing.gone or ledger.proven(node) is not None:
             continue
@@ -113,7 +113,7 @@ def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
             found.append(seen)
             s.out.note(NoteCode.PROVEN, node=node, proof=seen.kind.value, by=seen.by or s.me)
             s.told.pop(f"owed-{node}", None)
-        else:
+        elif node in s.keeping.ledger.at or node in s.desk.fences:
             _remind(s, node, now)
     return tuple(found)
 
@@ -167,7 +167,7 @@ def _fence(s: State, now: Instant) -> None:
     if ProofKind.AGENT not in care.proofs:
         return
     s.desk.fences -= {node for node in s.desk.fences if here(s, node) or ledger.proven(node) is not None}
-    gone = sorted({*owed(s), *s.desk.fences})
+    gone = sorted({*owed(s), *s.desk.fences, *(node for node in s.unattended if not here(s, node))})
     wanted = [n for n in gone if n in care.agents and n in ledger.known and ledger.proven(n) is None]
     for node in [node for node, each in fencing.attempts.items() if node not in wanted and each.ticket is None]:
         del fencing.attempts[node]

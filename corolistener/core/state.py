@@ -44,6 +44,17 @@ class Void:
 
 
 @dataclass(slots=True)
+class Ability:
+    """Whether this node could be master. `found`: what its newest probe found, and since when; `unable`: what counts."""
+
+    looked: bool = False
+    found: str = ""
+    since: Instant = Instant(0)
+    unable: str = ""
+    told: tuple[Epoch, str] | None = None
+
+
+@dataclass(slots=True)
 class State:
     """The fields of the first block are the same on every member of the line (they change by delivered messages only);
     the rest is this node's own."""
@@ -55,6 +66,10 @@ class State:
     nodes: tuple[NodeEntry, ...]
     database: bool
     master: NodeId | None = None
+    starting: bool = False
+    """The cluster is being started: whoever is elected now takes nothing over from anybody."""
+    first: NodeId = NodeId(0)
+    """The master, while it is the one that was elected when the cluster was started."""
     offer: Offer | None = None
     keeping: Keeping = field(default_factory=Keeping)
     alarm: Alarm | None = None
@@ -66,6 +81,7 @@ class State:
     """What corosync here says that it runs with; None until it has been asked."""
     lease: Lease = field(default_factory=Lease)
     duties: Duties = field(default_factory=Duties)
+    ability: Ability = field(default_factory=Ability)
     rewrite: Rewrite = field(default_factory=Rewrite)
     copies: Copies = field(default_factory=Copies)
     fencing: Fencing = field(default_factory=Fencing)
@@ -97,6 +113,12 @@ class State:
     """When a quorum was first told of the VMs that are here."""
     told_first: tuple[Instant, frozenset[NodeId]] | None = None
     """When somebody was first told of them before the votes were known, and who."""
+    expired: Instant | None = None
+    """When the last lease ended, or would have ended had it not been given up before."""
+    serves_ms: int = 0
+    """How long after the end of its lease the service may run here, as the other nodes count."""
+    kill_at: Instant | None = None
+    """Until when the service may stop in order."""
     watchdog_ms: int = 0
     feed_at: Instant = Instant(0)
     feeding: Ticket | None = None
@@ -118,6 +140,10 @@ class State:
     """It had duties when the lease ended."""
     claims: dict[NodeId, Instant | None] = field(default_factory=dict)
     """Who may be serving: None while it can be asked, else since when it is out of sight."""
+    unattended: set[NodeId] = field(default_factory=set)
+    """Those of `claims` without a daemon that could stop the service, at their loss or now: only a proof ends the claim."""
+    doubted: set[NodeId] = field(default_factory=set)
+    """Those of `claims` that are not known to have served: nobody here remembers who did."""
     former: NodeId | None = None
     """The last one known to have served."""
     remembering: frozenset[NodeId] = frozenset()
@@ -166,6 +192,7 @@ class State:
 
     def unclaim(self, node: NodeId) -> None:
         """This node serves no more."""
+        self.unattended.discard(node)
         if self.claims.pop(node, 0) != 0:
             self.former = node
 

@@ -18,7 +18,7 @@ from corolistener.core.config import Cluster
 from corolistener.core.events import LeaveAsked
 from corolistener.coroconf.facts import read_facts
 from corolistener.coroconf.tree import parse
-from corolistener.daemon import behind, kept_uri
+from corolistener.daemon import behind, kept_uri, last_good, let_go
 from corolistener.daemon import settings as settings_module
 from corolistener.daemon.control import ControlServer
 from corolistener.daemon.estate import WATCHDOG
@@ -40,6 +40,7 @@ from corolistener.ids import NodeId
 UNIT = "corolistener.service"
 SWITCH_S = 0.0005
 """How long a thread may keep the interpreter from the loop; Python's 5 ms are more than a takeover takes."""
+REMIND_S = 60.0
 PRIORITY = 1
 """Real-time priority of the loop: above everything ordinary, far below corosync (99)."""
 
@@ -53,10 +54,14 @@ def run(path: str | None = None, watchdog: Device | None = None) -> int:
         for number in (signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)  # until the loop listens: logrotate must not end a daemon that starts
     kept = take_kept((WATCHDOG,))
-    settings = settings_module.load_to_run(path)
-    me, cluster = whoami(settings)
-    mended = places.prepare_state(settings.paths.state)
-    places.require_run(settings.paths.run)
+    try:
+        settings, wrong = last_good.load(path)
+        me, cluster = whoami(settings)
+        mended = places.prepare_state(settings.paths.state)
+        places.require_run(settings.paths.run)
+    except ConfigError:
+        let_go.let_go(last_good.run_directory(path))
+        raise
     log = Log(settings.log)
     try:
         if mended is not None:
@@ -64,7 +69,12 @@ def run(path: str | None = None, watchdog: Device | None = None) -> int:
         for planted, why in places.planted(settings.paths.state, settings.locks.directory):
             log.say(logging.ERROR, "planted", path=planted, why=why)
         device = watchdog if watchdog is not None else DeviceFile(settings.fencing.watchdog_device)
-        return asyncio.run(_live(path, settings, me, cluster, log, device, kept))
+        settings = kept_uri.with_uri(settings, me, log)
+        return asyncio.run(_live(path, settings, me, cluster, log, device, kept, wrong))
+    except ConfigError as error:
+        log.say(logging.CRITICAL, "ended", why=error)
+        let_go.let_go(settings.paths.run)  # systemd does not try again
+        raise
     except CorolistenerError as error:
         log.say(logging.CRITICAL, "ended", why=error)
         raise
@@ -85,26 +95,41 @@ def whoami(settings: Settings) -> tuple[NodeId, Cluster]:
     return NodeId(me), cluster
 
 
-async def _live(
-    path: str | None, settings: Settings, me: NodeId, cluster: Cluster, log: Log, device: Device, kept: Mapping[str, int]
-) -> int:
-    notifier = Notifier()
+def _say_started(settings: Settings, me: NodeId, cluster: Cluster, log: Log) -> None:
     log.say(logging.INFO, "started", node=me, pid=os.getpid(), config_version=cluster.id.version)
     for warning in settings.warnings:
         log.say(logging.WARNING, "settings", why=warning)
-    settings = kept_uri.with_uri(settings, me, log)
+
+
+async def _live(
+    path: str | None,
+    settings: Settings,
+    me: NodeId,
+    cluster: Cluster,
+    log: Log,
+    device: Device,
+    kept: Mapping[str, int],
+    wrong: ConfigError | None,
+) -> int:
+    """`wrong`: what is wrong with the settings, where the last good ones are used instead."""
+    notifier = Notifier()
+    _say_started(settings, me, cluster, log)
     node = Node(settings, me, cluster, log, notifier, device, kept)
     pull = await _pull_server(settings, node)
     operators = Operators(node, pull)
     operators.unmanaged, operators.edit = node.estate.unmanaged, node.estate.edit
     control = ControlServer(settings.paths.run, settings.control.group or "", operators)
     await control.start()
+    node.unusable = str(wrong or "")
     await node.open()
+    if wrong is None:
+        await asyncio.to_thread(_keep_settings, settings, path, log)
     connecting = asyncio.create_task(node.membership.keep_connected())
     feeding = asyncio.create_task(_feed(notifier, node))
     telling = asyncio.create_task(behind.tell(node))
-    shell = _Shell(path, node, operators)
-    shell.catch_signals()
+    reminding = asyncio.create_task(_remind(node))
+    probing = asyncio.create_task(node.probes.run())
+    (shell := _Shell(path, node, operators)).catch_signals()
     # What is alive now lives for ever: the collector need not look at it again in the middle of a takeover.
     gc.collect()
     gc.freeze()
@@ -114,12 +139,13 @@ async def _live(
     connecting.add_done_callback(lambda task: node.left.set())
     feeding.add_done_callback(partial(node.ended, "feeding"))
     telling.add_done_callback(partial(node.ended, "telling"))
+    probing.add_done_callback(partial(node.ended, "probing"))
     asyncio.get_running_loop().set_exception_handler(partial(_unexpected, node))
     try:
         await node.left.wait()
     finally:
         notifier.stopping()
-        tasks = (connecting, feeding, telling)
+        tasks = (connecting, feeding, telling, reminding, probing)
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -130,8 +156,28 @@ async def _live(
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
+    if not shell.kept and node.pump.core.state.duties.nothing_held:
+        node.claim.drop()
+    node.claim.close()
     log.say(logging.INFO, "stopped", kept=shell.kept)
     return 0
+
+
+def _keep_settings(settings: Settings, path: str | None, log: Log) -> None:
+    """For a later start with settings that cannot be used."""
+    try:
+        last_good.keep(settings, path)
+    except OSError as error:
+        log.say(logging.WARNING, "settings-not-kept", why=error.strerror or error)
+
+
+async def _remind(node: Node) -> None:
+    """Settings that cannot be used are told of until they can."""
+    while True:
+        if node.unusable:
+            node.log.say(logging.ERROR, "settings-unusable", why=node.unusable, using="the last good ones")
+            node.notifier.status(f"settings cannot be used, the last good ones are: {node.unusable}")
+        await asyncio.sleep(REMIND_S)
 
 
 def _go_before_others(log: Log) -> None:
@@ -259,7 +305,9 @@ class _Shell:
             fixed = [name for name in ("paths", "locks", "control", "vms") if getattr(fresh, name) != getattr(old, name)]
             if fixed:
                 log.say(logging.WARNING, "settings-need-restart", tables=" ".join(fixed))
+            self._node.unusable = ""
             self._node.reconfigure(fresh, cluster)
+            await asyncio.to_thread(_keep_settings, fresh, self._path, log)
 
 
 def restart_job() -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from corolistener.core import events as e
 from corolistener.core.actions import Answer
-from corolistener.core.config import Cluster, Config, Timing
+from corolistener.core.config import Cluster, Config, Serving, Timing
 from corolistener.core.families import Family
 from corolistener.core.notes import Note
 from corolistener.core.status import Status
@@ -27,8 +27,10 @@ from corolistener.daemon.sdnotify import Notifier
 from corolistener.daemon.settings import Settings
 from corolistener.effects.addresses.cloud import Addresses
 from corolistener.effects.confdist import ConfigFile
+from corolistener.effects.held import Claim, Held
 from corolistener.effects.lockfiles import LockFiles
 from corolistener.effects.memory import Memory
+from corolistener.effects.probes import Needs, Probes
 from corolistener.effects.service import Service
 from corolistener.effects.watchdog import Device
 from corolistener.engine.lanes import DEADLINES_MS
@@ -70,11 +72,15 @@ class Node:
         self._links: asyncio.Task[None] | None = None
         self.addresses = Addresses(settings.address, self.observe)
         self.locks = LockFiles(settings.locks.directory, me, self.boot)
-        self.service = Service(settings.service, settings.cluster.corosync_conf)
+        self.service = Service(settings.service, settings.cluster.corosync_conf, settings.paths.run)
         self.membership = Membership(self.take, self._timers_told, log)
         self.config_file = ConfigFile(settings.cluster.corosync_conf, me, self.membership.reload)
         self.memory = Memory(settings.paths.state, self._put_aside)
         self.estate = Estate(settings, me, cluster, log, notifier, self.observe, self._measured, device, kept)
+        self.probes = Probes(self._needs(), self.observe)
+        self.claim = Claim(settings.paths.run)
+        self.unusable = ""
+        """Why the settings cannot be used, and the last good ones are."""
         self.incarnation = secrets.token_hex(8)
         self.config = self._config(me, cluster)
         lanes: dict[Family, Perform] = {
@@ -110,11 +116,45 @@ class Node:
             service=await self._service_runs(),
         )
         told = await self.estate.open()
+        self._claim()
         if self.locks.cleared:
             self.log.say(logging.WARNING, "locks-cleared", **dict(self.locks.cleared))
         self.config = self._config(self.config.me, self.config.cluster)  # the watchdog is known now
-        self.take([e.Configured(self.config), recalled, *told, found])
+        self.take([e.Configured(self.config), recalled, *told, found, await self.probes.first()])
         self._links = asyncio.create_task(Links(lambda: tuple(self.pump.core.state.fencing.awaited), self.observe).watch())
+
+    def _needs(self) -> Needs:
+        """What this node needs to be master."""
+        settings = self.settings
+        moved = settings.service.moved
+        return Needs(
+            (("lock directory", settings.locks.directory), ("state directory", settings.paths.state)),
+            settings.address.device if settings.address is not None else "",
+            (settings.service.hook, *((moved,) if moved is not None else ())),
+            settings.service.unit or "",
+        )
+
+    def _claim(self) -> None:
+        """From here on this process answers for what a former one held. Written down, for whoever has to let go of it."""
+        cloud, settings = self.settings.address, self.settings
+        held = Held(
+            boot=self.boot,
+            node=self.config.me,
+            run=settings.paths.run,
+            locks=settings.locks.directory,
+            hook=settings.service.hook,
+            unit=settings.service.unit,
+            corosync_conf=settings.cluster.corosync_conf,
+            orderly_ms=self.config.timing.orderly_ms,
+            address=cloud.ip if cloud is not None else "",
+            prefix=cloud.prefix if cloud is not None else 0,
+            device=cloud.device if cloud is not None else "",
+            invocation=os.environ.get("INVOCATION_ID", ""),
+        )
+        try:
+            self.claim.write(held)
+        except OSError as error:
+            self.log.say(logging.WARNING, "held-not-written", why=error.strerror or error)
 
     def _put_aside(self, path: Path, why: str) -> None:
         self.log.say(logging.ERROR, "ledger-damaged", path=path, why=why)
@@ -139,6 +179,7 @@ class Node:
         await self.locks.close()
         await self.estate.close()
         await self.memory.close()
+        self.probes.close()
 
     # What drives the pump
 
@@ -252,6 +293,7 @@ class Node:
             database=settings.database,
             care=self.estate.care(),
             relied_on=relied_on(settings, self._vms),
+            serving=Serving(int(settings.service.timeout_s * 1000), settings.service.killable),
         )
 
     def _timing(self) -> Timing:
@@ -289,6 +331,8 @@ class Node:
         """New settings, all of them valid, and the corosync.conf that is on the disk now."""
         self.settings = settings
         self.service.configure(settings.service)
+        self.probes.needs = self._needs()
+        self._claim()
         self.estate.configure(settings, cluster)
         self._configure(cluster)
 

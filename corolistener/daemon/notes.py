@@ -33,6 +33,7 @@ _WARNINGS = frozenset(
         NoteCode.PENDING,
         NoteCode.ABSENT,
         NoteCode.LEFT,
+        NoteCode.UNABLE,
         NoteCode.DISALLOWED,
         NoteCode.ADDRESS_LOST,
         NoteCode.ADDRESS_CONFLICT,
@@ -54,8 +55,10 @@ _WARNINGS = frozenset(
         NoteCode.VM_NOT_MOVED,
         NoteCode.DEFINITION,
         NoteCode.OWED,
+        NoteCode.SERVICE_WAITS_FOR_PROOF,
         NoteCode.FENCE_REFUSED,
         NoteCode.KILLED,
+        NoteCode.SERVICE_KILLED,
     }
 )
 _ERRORS = frozenset(

@@ -73,6 +73,7 @@ class Service:
     unit: Annotated[str | None, kinds.UNIT] = None
     moved: Annotated[str | None, kinds.PATH] = None
     timeout_s: Annotated[float, kinds.seconds(1, 3600)] = 60.0
+    killable: Annotated[bool, kinds.FLAG] = True
 
 
 @dataclass(frozen=True, slots=True)

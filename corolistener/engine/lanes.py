@@ -13,6 +13,7 @@ from corolistener.core.actions import (
     DisarmWatchdog,
     DropAddress,
     EditVm,
+    KillService,
     MarkVm,
     MigrateVm,
     ReleaseLock,
@@ -43,6 +44,8 @@ DEADLINES_MS: dict[Family, int] = {
 }
 MIGRATION_MS = 3_600_000
 """A large VM takes its time, and one that is still on its way must not be taken to be here."""
+KILL_MS = 5_000
+"""What hangs while it is to be killed is to be killed again soon."""
 MOST = 64
 """Actions that may wait in one lane; more is a fault of the neighbour, and the newest ends as failed."""
 
@@ -61,7 +64,9 @@ def yields(action: TicketedAction) -> bool:
 
 def lets_go(action: TicketedAction) -> bool:
     """It ends an action that yields and is still under way, and those that wait, in its lane."""
-    return isinstance(action, DropAddress | ReleaseLock | StopService | SuspendVm | StopVm | DisarmWatchdog | Spare)
+    return isinstance(
+        action, KillService | DropAddress | ReleaseLock | StopService | SuspendVm | StopVm | DisarmWatchdog | Spare
+    )
 
 
 @dataclass(slots=True)
@@ -79,18 +84,18 @@ class Lane:
     def submit(self, action: TicketedAction, ring: RingId, now: Instant) -> None:
         """Put an action at the end of the lane, and start it if nothing runs."""
         if lets_go(action):
-            self._supersede()
+            self._supersede(all_of_them=isinstance(action, KillService))
         if len(self.waiting) >= MOST:
             self.ended(action.ticket, Outcome(Result.FAILED, f"more than {MOST} actions wait"))
             return
         self.waiting.append(action)
         self.advance(ring, now)
 
-    def _supersede(self) -> None:
-        """Nothing that takes has a meaning before something that lets go."""
-        takes = [action for action in self.waiting if yields(action)]
-        self.waiting = deque(action for action in self.waiting if not yields(action))
-        if self.running is not None and yields(self.running):
+    def _supersede(self, all_of_them: bool) -> None:
+        """Nothing that takes has a meaning before something that lets go, and nothing at all before something that kills."""
+        takes = [action for action in self.waiting if all_of_them or yields(action)]
+        self.waiting = deque(action for action in self.waiting if action not in takes)
+        if self.running is not None and (all_of_them or yields(self.running)):
             takes.insert(0, self.running)
             self._stop()
         for action in takes:
@@ -132,6 +137,10 @@ class Lane:
             self.cancel = cancel
 
     def _within_ms(self, action: TicketedAction) -> int:
+        if isinstance(action, KillService):
+            return KILL_MS
+        if isinstance(action, StopService):
+            return self.deadline_ms + KILL_MS  # the core kills what does not stop in time: then this has no say
         return MIGRATION_MS if isinstance(action, MigrateVm) else self.deadline_ms
 
     def expire(self, now: Instant) -> None:

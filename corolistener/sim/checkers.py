@@ -1,7 +1,7 @@
 """What must never be, seen across nodes; looked at after everything that happens. And what must be in the end.
 
-A daemon that is dead, stopped or still catching up cannot let go of anything: what its node holds meanwhile is the
-watchdog's business (safety.md), so it is excused, but nobody may take the service before its lease must have ended.
+A core that is dead, stopped or still catching up is not asked for its beliefs. What executes is looked at all the same
+(service_checkers, vm_checkers).
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from corolistener.core.actions import StartService, TicketedAction, WithdrawConf
 from corolistener.core.config import ConfigId
 from corolistener.core.lifecycle import Mode, Phase
 from corolistener.core.state import State
-from corolistener.ids import Instant, NodeId
+from corolistener.ids import NodeId
 from corolistener.sim import vm_checkers
 from corolistener.sim.broken_checkers import BrokenChecker
 from corolistener.sim.install_checkers import InstallChecker
 from corolistener.sim.lease_checkers import LeaseChecker
 from corolistener.sim.machines import Machine
 from corolistener.sim.restart_checkers import RestartChecker
+from corolistener.sim.service_checkers import ServiceChecker
 from corolistener.sim.settings import SettingsChecker
 from corolistener.sim.votes_checkers import ClaimChecker
 
@@ -42,8 +43,6 @@ class Checker:
         self.world = world
         self.away: dict[NodeId, int] = {}
         self.back: dict[NodeId, int] = {}
-        self.leased: dict[NodeId, Instant] = {}
-        """Until when each node's lease was seen to last, by its own clock."""
         self.digests: dict[NodeId, tuple[object, dict[str, Any]]] = {}
         """What the order has changed on each node, and after which turn of which daemon that was so."""
         self.agreeing: dict[NodeId, tuple[NodeId, object, object]] = {}
@@ -54,6 +53,7 @@ class Checker:
         self.broken = BrokenChecker(world)
         self.installed = InstallChecker(world)
         self.settings = SettingsChecker(world)
+        self.services = ServiceChecker(world)
         self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
 
     def look(self) -> None:
@@ -64,7 +64,8 @@ class Checker:
         self._one_acting(able)
         self._facts_as_believed(able)
         self._one_address(able)
-        self._one_service()
+        if (why := self.services.look()) is not None:
+            raise Violated(why)
         self._same_line(able)
         looks = (self.restarts.look(able), self.broken.look(), self.installed.look(), self.settings.look(able))
         if (why := next(filter(None, (self.leases.look(able), self.claims.look(able), *looks)), None)) is not None:
@@ -77,8 +78,6 @@ class Checker:
     def _keep_account(self) -> None:
         for node, machine in self.world.machines.items():
             daemon = self.world.daemons.get(node)
-            if daemon is not None:
-                self.leased[node] = daemon.pump.core.state.lease.ends or Instant(0)
             if daemon is not None and daemon.responsive:
                 if self.away.pop(node, None) is not None:
                     self.back[node] = self.world.heap.now
@@ -137,28 +136,13 @@ class Checker:
                 raise Violated(f"nodes {holders[s.group.ring]} and {node} have the address in ring {s.group.ring}")
             holders[s.group.ring] = node
 
-    def _one_service(self) -> None:
-        now = self.world.heap.now
-        running = [
-            node
-            for node, machine in self.world.machines.items()
-            if machine.service
-            and node not in self.away
-            and now - self.back.get(node, -COMING_BACK_MS) >= COMING_BACK_MS
-            and "service-stop" not in machine.hung
-        ]
-        if len(running) > 1:
-            raise Violated(f"the service runs on {running}")
-
     def before(self, machine: Machine, action: TicketedAction) -> None:
         """An action is about to be carried out on this machine."""
         if self.vms is not None:
             self.vms.before(machine, action)
-        if isinstance(action, StartService):
-            for node, other in self.world.machines.items():
-                over = node in self.away and self.world.clock(node) >= self.leased.get(node, Instant(0))
-                if node != machine.id and other.service and not over and node not in self._late():
-                    raise Violated(f"the service starts on node {machine.id} while node {node} may run it")
+        starts = self.services.before(machine.id) if isinstance(action, StartService) else None
+        if (why := starts or self.services.swaps(machine.id, action)) is not None:
+            raise Violated(why)
 
     def after(self, machine: Machine, action: TicketedAction, before: ConfigId) -> None:
         """An action has been carried out; the file was `before`."""
@@ -167,12 +151,6 @@ class Checker:
             raise Violated(f"node {machine.id}: {file} replaced {before} by {type(action).__name__}")
         if file.version > before.version + JUMP_MOST:
             raise Violated(f"node {machine.id}: {file} replaced {before}: the versions between are lost for ever")
-
-    def _late(self) -> set[NodeId]:
-        """Nodes whose daemon has only just come back, or cannot stop the service."""
-        now = self.world.heap.now
-        late = {node for node, when in self.back.items() if now - when < COMING_BACK_MS}
-        return late | {node for node, machine in self.world.machines.items() if "service-stop" in machine.hung}
 
     def _same_line(self, able: dict[NodeId, State]) -> None:
         """Who is at the same place of the order agrees on everything that only the order changes."""

@@ -17,6 +17,7 @@ from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.pause_faults import PAUSE_FAULTS
+from corolistener.sim.service_faults import SERVICE_FAULTS
 from corolistener.sim.start_faults import START_FAULTS
 from corolistener.sim.store_faults import STORE_FAULTS
 from corolistener.sim.time_faults import TIME_FAULTS
@@ -148,7 +149,7 @@ def _freeze(world: World, node: NodeId, words: Sequence[str]) -> Undo:
 
 def _hang_corosync(world: World, node: NodeId, words: Sequence[str]) -> Undo:
     world.totem.freeze(node, True)
-    return lambda: world.totem.freeze(node, False)
+    return lambda: world.totem.freeze(node, world.machines[node].frozen)
 
 
 def _stop_corosync(world: World, node: NodeId, words: Sequence[str]) -> Undo:
@@ -300,6 +301,7 @@ FAULTS: dict[str, Fault] = {
 }
 """A fault's name, as stories and seeds say it."""
 
+FAULTS |= SERVICE_FAULTS
 LEDGER_FAULTS = {**START_FAULTS, **STORE_FAULTS, **TIME_FAULTS}
 """Starts, stores that go back, and what stops time: drawn like those of VMs."""
 MORE_FAULTS = {**CARE_FAULTS, **LEDGER_FAULTS, **PAUSE_FAULTS}

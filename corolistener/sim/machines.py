@@ -9,6 +9,7 @@ from corolistener.core.actions import (
     HoldAddress,
     InstallConfig,
     KeepDefinitions,
+    KillService,
     Lock,
     PrepareConfig,
     ReadConfig,
@@ -50,7 +51,22 @@ class Machine:
     locks: set[Lock] = field(default_factory=set)
     service: bool = False
     device: bool = True
+    hook: bool = True
+    """The program that starts and stops the service is there."""
+    read_only: bool = False
     reload_refused: bool = False
+    frozen: bool = False
+    """The whole machine stands still: nothing executes."""
+    barred: bool = False
+    """Its daemon cannot start."""
+    status_lies: bool = False
+    stop_ms: int = 0
+    """How long a stop of the service takes, where it is unusually long."""
+    unkillable_ms: int = 0
+    """The service is not ended by killing it, once the other nodes wait this long for it."""
+    kills: int = 0
+    """Counts what ended all earlier jobs of the service."""
+    able_since: int = 0
     hung: set[str] = field(default_factory=set)
     jobs_until: int = 0
 
@@ -59,6 +75,19 @@ class Machine:
         self.powered = self.booting = self.address = self.service = False
         self.locks.clear()
         self.hung.clear()
+        self.frozen = False
+
+    def problems(self, addressed: bool) -> tuple[str, ...]:
+        """Why this machine cannot hold what a master has."""
+        device, hook = self.device or not addressed, self.hook
+        found = (("read-only file system", self.read_only), ("no device", not device), ("no hook", not hook))
+        return tuple(why for why, wrong in found if wrong)
+
+    def let_go(self) -> None:
+        """What the small program does, when the daemon has ended for good."""
+        self.address = self.service = False
+        self.locks.clear()
+        self.kills += 1
 
 
 def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> Outcome:
@@ -73,19 +102,23 @@ def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> 
         case DropAddress():
             machine.address = False
         case TakeLock(lock=lock):
+            if machine.read_only:
+                return Outcome(Result.FAILED, "read-only file system")
             machine.locks.add(lock)
         case ReleaseLock(lock=lock):
             machine.locks.discard(lock)
         case StartService():
+            if not machine.hook:
+                return Outcome(Result.FAILED, "the hook does not exist")
             machine.service = True
-        case StopService():
+        case StopService() | KillService():
             machine.service = False
         case Record():
-            if machine.memory.full:
+            if machine.memory.full or machine.read_only:
                 return Outcome(Result.FAILED, "no space left on device")
             machine.memory.write(action)
         case KeepDefinitions(texts=texts):
-            if machine.memory.full:
+            if machine.memory.full or machine.read_only:
                 return Outcome(Result.FAILED, "no space left on device")
             machine.memory.definitions.update({(each.name, each.definition): each.text for each in texts})
         case ReadDefinition(name=name, definition=definition):
@@ -105,6 +138,22 @@ def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> 
     return Outcome(Result.DONE)
 
 
+def fault_of(action: TicketedAction) -> str:
+    """The fault that keeps this action from ending."""
+    match action:
+        case StartService():
+            return "service-start"
+        case StopService():
+            return "service-stop"
+        case HoldAddress():
+            return "address"
+        case ReloadConfig():
+            return "reload"
+        case Record():
+            return "store"
+    return ""
+
+
 LATENCY_MS: dict[type[object], tuple[int, int, int]] = {
     HoldAddress: (1, 0, 20),
     AnnounceAddress: (1, 0, 5),
@@ -114,6 +163,7 @@ LATENCY_MS: dict[type[object], tuple[int, int, int]] = {
     TakeDatabase: (100, 0, 3000),
     StartService: (300, 50, 3000),
     StopService: (200, 20, 900),
+    KillService: (30, 5, 300),
     Record: (4, 1, 120),
     KeepDefinitions: (4, 1, 120),
     ReadDefinition: (1, 1, 10),

@@ -65,6 +65,8 @@ class RestartChecker:
             return False
         if any(world.daemons.get(other) is not was or was.paused or was.asked for other, was in each.others.items()):
             return False
+        if each.next is None and world.machines[node].barred:
+            return False  # it cannot start, and the small program may have let go of everything
         if each.next is None and daemon is not None and past < world.options.timing.restart_ms - EARLY_MS:
             each.next = daemon
         if each.next is None:

@@ -19,6 +19,7 @@ from corolistener.core.rewrite import Cause
 from corolistener.errors import ConfigError
 from corolistener.ids import NodeId
 from corolistener.sim import checkers, cluster, faults, seeds
+from corolistener.sim.script_faults import FaultVerbs
 from corolistener.sim.script_vms import HIDDEN_OF_VMS, VmVerbs, shown_vm
 from corolistener.sim.votequorum import read_quorum
 from corolistener.sim.world import Options, World
@@ -95,7 +96,7 @@ def told(story: Story) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-class Teller(VmVerbs):
+class Teller(VmVerbs, FaultVerbs):
     """Plays commands; `play` returns what the nodes said and did. `path` names the story in errors."""
 
     def __init__(self, path: str = "story") -> None:

@@ -12,7 +12,7 @@ from random import Random
 from corolistener.core.config import OnTakeover, Timing
 from corolistener.core.events import DeviceCame
 from corolistener.ids import NodeId
-from corolistener.sim import care_faults, checkers, cluster
+from corolistener.sim import care_faults, checkers, cluster, service_faults
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, MORE_FAULTS, Entry, inject
@@ -210,6 +210,7 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
     for node, machine in world.machines.items():
         machine.disk.full = machine.reload_refused = False
         machine.hung.clear()
+        service_faults.restore(world, node)
         if world.estate is not None:
             world.estate.go_on(node)  # before anybody looks: from now on it can do what it could not
         if not machine.device:

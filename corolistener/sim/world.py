@@ -11,16 +11,16 @@ from functools import partial
 
 from corolistener.core.actions import (
     Answer,
-    HoldAddress,
     KeepDefinitions,
     KillNode,
+    KillService,
     Record,
     ReloadConfig,
     StartService,
     StopService,
     TicketedAction,
 )
-from corolistener.core.config import CloudAddress, Config, OnTakeover, Timing
+from corolistener.core.config import CloudAddress, Config, OnTakeover, Serving, Timing
 from corolistener.core.events import (
     ChangeAsked,
     Configured,
@@ -38,11 +38,11 @@ from corolistener.core.notes import Note
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.engine.pump import Pump
 from corolistener.ids import Instant, NodeId
-from corolistener.sim import checkers
+from corolistener.sim import checkers, serving
 from corolistener.sim.conffile import Disk
 from corolistener.sim.conffile import read as file_read
 from corolistener.sim.heap import Chance, Heap
-from corolistener.sim.machines import CONFIG_MS, LATENCY_MS, Machine, Port, do
+from corolistener.sim.machines import CONFIG_MS, LATENCY_MS, Machine, Port, do, fault_of
 from corolistener.sim.totem import Totem
 from corolistener.sim.vms import Estate, VmOptions
 from corolistener.sim.votequorum import FileRead, QuorumOptions
@@ -88,6 +88,7 @@ class Options:
     two_node: bool = False
     quorum: QuorumOptions = field(default_factory=QuorumOptions)
     vms: VmOptions | None = None
+    serving: Serving = Serving()
 
 
 class Daemon:
@@ -106,6 +107,7 @@ class Daemon:
             machine.id, boot, incarnation, cluster, options.timing, options.cloud, options.on_takeover, options.database
         )
         ports: dict[Family, Effect] = {family: Port(self._begin) for family in FAMILIES}
+        self.config = replace(self.config, serving=world.serving.get(machine.id, options.serving))
         if world.estate is not None:
             self.config = world.estate.configured(self.config)
             ports |= world.estate.ports(self)
@@ -207,6 +209,9 @@ class Daemon:
     def _begin(self, action: TicketedAction, finish: Finish) -> Cancel:
         self.count()
         world, machine, boot = self.world, self.machine, self.machine.boot
+        if isinstance(action, KillService):
+            machine.kills, machine.jobs_until = machine.kills + 1, 0
+        kills = machine.kills
         world.tell(machine.id, action)
         over = False
 
@@ -225,43 +230,35 @@ class Daemon:
             nonlocal over
             if over or machine.boot != boot or not machine.powered:
                 return
+            if machine.kills != kills and isinstance(action, StartService | StopService):  # it was killed
+                return
             over = True
-            survives = isinstance(action, StartService | StopService | Record | KeepDefinitions)
+            survives = isinstance(action, StartService | StopService | KillService | Record | KeepDefinitions)
             if not self.alive and not (survives and world.chance.happens(0.5)):
                 return
             if not self.alive and family_of(action) == "store" and machine.id in world.daemons:
                 return  # what a killed process had not written to its end was rolled back when the next one opened the file
-            outcome = carry_out()
+            outcome = carry_out() if not self._lives_on(action) else Outcome(Result.FAILED, "it runs elsewhere")
             if not (isinstance(action, ReloadConfig) and "reload-answer" in machine.hung):
                 self.do(lambda: finish(outcome))
 
         def cancel() -> None:
             nonlocal over
-            if not over and self.alive and world.chance.happens(0.5) and not machine.hung & {_fault(action)}:
+            if not over and self.alive and world.chance.happens(0.5) and not machine.hung & {fault_of(action)}:
                 carry_out()
             over = True
 
-        if _fault(action) not in machine.hung:
-            when = world.heap.now + world.chance.vary(*LATENCY_MS.get(type(action), CONFIG_MS))
+        if fault_of(action) not in machine.hung:
+            takes_ms = world.chance.vary(*LATENCY_MS.get(type(action), CONFIG_MS))
+            when = world.heap.now + (machine.stop_ms or takes_ms if isinstance(action, StopService) else takes_ms)
             if isinstance(action, StartService | StopService):  # systemd does one thing after the other, whoever asked
                 when = machine.jobs_until = max(when, machine.jobs_until + 1)
             world.heap.at(when, end)
         return cancel
 
-
-def _fault(action: TicketedAction) -> str:
-    match action:
-        case StartService():
-            return "service-start"
-        case StopService():
-            return "service-stop"
-        case HoldAddress():
-            return "address"
-        case ReloadConfig():
-            return "reload"
-        case Record():
-            return "store"
-    return ""
+    def _lives_on(self, action: TicketedAction) -> bool:
+        """The service cannot be killed, and the others wait for it: else an administrator would have lied to them."""
+        return isinstance(action, KillService) and 0 < self.machine.unkillable_ms < self.pump.core.state.serves_ms
 
 
 class World:
@@ -285,6 +282,7 @@ class World:
         self.struck: list[tuple[int, str]] = []
         """The faults that happened: (time, what)."""
         self.requests = 0
+        self.serving: dict[NodeId, Serving] = {}  # where the settings of a node do not say what all say
         self.edited = False
         """A file was edited by hand: corosync may not have read it, and nobody asks it to before the next change."""
         self._incarnations = 0
@@ -359,6 +357,7 @@ class World:
     def freeze(self, node: NodeId, frozen: bool) -> None:
         """The whole machine stands still (a paused virtual machine, a stuck kernel), or goes on."""
         self.totem.freeze(node, frozen)
+        self.machines[node].frozen = frozen
         if self.estate is not None:
             self.estate.freeze(node, frozen)
         self.pause(node) if frozen else self.go_on(node)
@@ -367,7 +366,7 @@ class World:
 
     def start_corosync(self, node: NodeId, pull: bool = True) -> None:
         machine = self.machines[node]
-        if not machine.powered or node in self.totem.nodes:
+        if not machine.powered or machine.frozen or node in self.totem.nodes:
             return
         if pull:
             self._pull(machine)
@@ -440,12 +439,14 @@ class World:
 
     def start_daemon(self, node: NodeId) -> None:
         machine = self.machines[node]
-        if not machine.powered or node in self.daemons:
+        if not machine.powered or machine.barred or machine.frozen or node in self.daemons:
             return
         self._incarnations += 1
         daemon = self.daemons[node] = Daemon(self, machine, f"run-{self._incarnations}")
         daemon.take(machine.memory.recalled())
-        daemon.take(Found(machine.address, tuple(sorted(machine.locks, key=lambda lock: lock.value)), machine.service))
+        runs = machine.service is not machine.status_lies
+        daemon.take(Found(machine.address, tuple(sorted(machine.locks, key=lambda lock: lock.value)), runs))
+        serving.probe_later(self, node)
         if self.estate is not None:
             self.estate.daemon_started(daemon)
         self.connect_later(node)
@@ -469,7 +470,7 @@ class World:
             self.changed()
 
     def go_on(self, node: NodeId) -> None:
-        if node in self.daemons and self.daemons[node].paused:
+        if node in self.daemons and self.daemons[node].paused and not self.machines[node].frozen:
             self.daemons[node].resume()
 
     def ask_to_leave(self, node: NodeId) -> None:

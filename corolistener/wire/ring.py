@@ -44,6 +44,8 @@ TYPES: dict[int, type[m.Message]] = {
     23: m.Definition,
     24: m.Lacking,
     31: m.OpenLedger,
+    40: m.Vacated,
+    41: m.Able,
 }
 PROPOSED, ORDERED = 7, 21
 CHANGES: dict[int, type[m.Change]] = {

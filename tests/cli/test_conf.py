@@ -134,7 +134,7 @@ def test_corosync_itself_accepts_an_example(tmp_path: Path, example: str) -> Non
 def test_systemd_understands_the_units(tmp_path: Path, unit: str) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
-    text = (CONF / "corolistener.service").read_text().replace("ExecStart=corolistener", "ExecStart=/bin/true")
+    text = (CONF / "corolistener.service").read_text().replace("=corolistener ", "=/bin/true ")
     (tmp_path / "corolistener.service").write_text(text)
     (tmp_path / "corosync.service").write_text("[Service]\nType=notify\nExecStart=/bin/true\n")
     shutil.copytree(CONF / "corosync.service.d", tmp_path / "corosync.service.d")

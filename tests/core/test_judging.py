@@ -6,7 +6,7 @@ import pytest
 from test_invariants import GONE, ME, NOW, OTHER, ROW, acting
 
 from corolistener.core import keeping, orders, recovery
-from corolistener.core.actions import DropAddress, Multicast, ReleaseLock, Spare, StopService, SuspendVm
+from corolistener.core.actions import DropAddress, KillService, Multicast, ReleaseLock, Spare, SuspendVm
 from corolistener.core.capacity import Capacity
 from corolistener.core.config import CloudAddress, ProofKind
 from corolistener.core.events import Outcome, Result, SendingLost
@@ -77,7 +77,7 @@ def test_a_broken_node_lets_go_of_everything_and_decides_nothing_more() -> None:
     core.state.config = replace(core.state.config, cloud=CloudAddress("192.0.2.10", 32, "vmbr0"))
     core.state.copies.vms[ROW.vm.name] = Copy(ROW.vm)
     kinds = [type(each) for each in core.surrender()]
-    assert kinds == [DropAddress, ReleaseLock, ReleaseLock, StopService, SuspendVm]
+    assert kinds == [DropAddress, ReleaseLock, ReleaseLock, KillService, SuspendVm]
     assert core.next_deadline() is None
     assert core.step(SendingLost(), NOW) == []
 

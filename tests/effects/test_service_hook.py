@@ -177,9 +177,9 @@ def test_wrong_words_and_help():
     for words in ([], ["restart"]):
         done = subprocess.run([HOOK, *words], capture_output=True, text=True, timeout=30)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "usage: service start|stop|status (--help explains)\n"
+        assert done.stderr == "usage: service start|stop|kill|status (--help explains)\n"
     done = subprocess.run([HOOK, "--help"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
-    assert done.stdout.startswith("service start|stop|status: the manager on this node")
+    assert done.stdout.startswith("service start|stop|kill|status: the manager on this node")
     assert "COROLISTENER_SERVICE_UNIT" in done.stdout
     assert "mgrctl=" not in done.stdout

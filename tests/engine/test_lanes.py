@@ -19,7 +19,7 @@ from corolistener.core.actions import (
 from corolistener.core.config import CloudAddress
 from corolistener.core.events import Outcome, Result
 from corolistener.core.view import RingId
-from corolistener.engine.lanes import MIGRATION_MS, MOST, Lane
+from corolistener.engine.lanes import KILL_MS, MIGRATION_MS, MOST, Lane
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 from .neighbours import DONE, Prompt, Raising, Slow
@@ -125,7 +125,7 @@ def test_deadline() -> None:
     run = Run(deadline_ms=500)
     run.submit(start(1), stop(2), now=1000)
     run = Run(deadline_ms=500)
-    run.submit(stop(1), now=1000)
+    run.submit(start(1), now=1000)
     run.lane.expire(Instant(1499))
     assert run.ended == []
     run.lane.expire(Instant(1500))
@@ -137,13 +137,22 @@ def test_deadline() -> None:
 
 def test_the_deadline_is_that_of_the_running_action() -> None:
     run = Run(deadline_ms=500)
-    run.submit(stop(1), stop(2), now=1000)
+    run.submit(start(1), start(2), now=1000)
     run.effect.finishes[0](DONE)
     run.lane.advance(RING, Instant(1400))
     run.lane.expire(Instant(1500))
     assert run.ended == [(1, Result.DONE)]
     run.lane.expire(Instant(1900))
     assert run.ended == [(1, Result.DONE), (2, Result.TIMED_OUT)]
+
+
+def test_a_stop_has_longer_because_the_core_ends_it_with_a_kill() -> None:
+    run = Run(deadline_ms=500)
+    run.submit(stop(1), now=1000)
+    run.lane.expire(Instant(1000 + 500 + KILL_MS - 1))
+    assert run.ended == []
+    run.lane.expire(Instant(1000 + 500 + KILL_MS))
+    assert run.ended == [(1, Result.TIMED_OUT)]
 
 
 @pytest.mark.parametrize("late", [False, True])

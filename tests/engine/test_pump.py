@@ -3,7 +3,7 @@
 import pytest
 
 from corolistener.core import invariants
-from corolistener.core.actions import DropAddress, Reason, Record, ReleaseLock, StopService, SuspendVm, TicketedAction
+from corolistener.core.actions import DropAddress, KillService, Reason, Record, ReleaseLock, SuspendVm, TicketedAction
 from corolistener.core.config import CloudAddress, Cluster, Config, ConfigId, NodeEntry
 from corolistener.core.events import (
     BadMessage,
@@ -136,7 +136,7 @@ def test_events_that_nobody_handles_end_in_surrender() -> None:
     node.pump.run(Instant(1000))
     assert node.pump.broken is not None
     assert node.pump.broken.name == "events-bounded"
-    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, StopService}
+    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, KillService}
 
 
 class Deaf(Radio):
@@ -148,7 +148,7 @@ class Deaf(Radio):
 
 def surrendered(node: Node) -> None:
     assert node.pump.broken is not None
-    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, StopService}
+    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, KillService}
     assert node.pump.core.state.mode is Mode.BROKEN
     node.pump.pass_time(Instant(9000))
     assert node.pump.idle
@@ -202,7 +202,7 @@ def test_a_broken_invariant_lets_go_of_everything_and_decides_nothing_more(monke
     assert node.pump.broken is not None
     assert node.pump.broken.name == "never"
     assert node.listener.notes[-1].code is NoteCode.BROKEN
-    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, StopService}
+    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, KillService}
     assert node.pump.core.state.mode is Mode.BROKEN
     said, begun = len(node.radio.heard), len(node.begun)
     node.pump.post(RingChanged(RingId(12, ME), (ME,)))
@@ -222,7 +222,7 @@ def test_a_bug_in_the_decision_is_a_broken_invariant() -> None:
     node.pump.run(Instant(1002))
     assert node.pump.broken is not None
     assert node.pump.broken.name == "step-returns"
-    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, StopService}
+    assert {type(action) for action in node.begun} == {DropAddress, ReleaseLock, KillService}
     assert node.pump.core.state.mode is Mode.BROKEN
 
 

@@ -6,7 +6,19 @@ import pytest
 
 from lab.cluster import SEED, Cluster, Node, stays, wait_for
 from lab.conftest import MakeCluster
-from lab.stories import CALM, FENCING, LOCKS, QUICK, holds, master_is, masters_in_log, noted, nothing, settled, status
+from lab.stories import (
+    CALM,
+    FENCING,
+    QUICK,
+    holds,
+    master_is,
+    masters_in_log,
+    noted,
+    nothing,
+    service_changes,
+    settled,
+    status,
+)
 
 
 def up(make_cluster: MakeCluster, **options: object) -> Cluster:
@@ -174,31 +186,43 @@ def test_kill_9_of_the_masters_daemon(make_cluster: MakeCluster) -> None:
 
 
 def test_the_masters_daemon_dies_for_good(make_cluster: MakeCluster) -> None:
-    """After restart_ms its node counts as lost. It still holds everything: the others wait before they start the service."""
+    """After restart_ms its node counts as lost. It still holds everything, and nobody there ends the service: the others wait
+    for a proof before they start it. Here it is the word of the small program that systemd would have called."""
     cluster = up(make_cluster, daemons=True, **SEED)
-    n2, n4 = cluster.nodes[:2]
+    n2, n4, n8 = cluster.nodes
     settled(cluster, n4)
     n4.kill_daemon()
     wait_for(lambda: noted(n2, "absent", node=4), "n4 is declared absent after restart_ms")
     wait_for(lambda: n2.holds("172.31.223.100"), "n2 takes the address at once")
-    assert noted(n2, "service-waits", former=4)
-    wait_for(lambda: n2.lock_files() == LOCKS, "n2 takes the service after the lease of n4 and its grace are over")
+    wait_for(lambda: noted(n2, "service-waits-for-proof", former=4), "and says what it waits for")
+    stays(lambda: n4.service_running() and not n2.lock_files(), "time proves nothing about n4", 8)
+    said = n4.cli("let-go").stderr
+    assert "service: let go" in said, said
+    assert nothing(n4)
+    settled(cluster, n2, [n2, n8])
+    assert noted(n8, "vacated", node=4)
+    assert service_changes(cluster) == [("start", 4), ("stop", 4), ("start", 2)]
+    n4.start_daemon()
+    settled(cluster, n2)
 
 
 def test_the_masters_daemon_is_stopped_and_continued(make_cluster: MakeCluster) -> None:
-    """SIGSTOP for longer than restart_ms: absent, another takes over; continued, it lets go before anything else."""
+    """SIGSTOP for longer than restart_ms: absent, another is master; continued, it lets go before anything else, and says so.
+    Until then the service waits."""
     cluster = up(make_cluster, daemons=True, **SEED)
     n2, n4, n8 = cluster.nodes
     settled(cluster, n4)
     n4.pause_daemon()
     wait_for(lambda: noted(n2, "absent", node=4), "the silent daemon is declared absent")
-    wait_for(lambda: n2.lock_files() == LOCKS, "the next master has the service")
+    wait_for(lambda: noted(n2, "service-waits-for-proof", former=4), "the next master waits")
+    stays(lambda: not n2.lock_files(), "time proves nothing about n4", 6)
     n4.resume_daemon()
     wait_for(lambda: nothing(n4), "the continued daemon holds nothing")
     settled(cluster, n2)
     lapsed, dropped = noted(n4, "lease-ended")[-1], noted(n4, "address-dropped")[-1]
     assert lapsed.split()[0] <= dropped.split()[0]
     assert masters_in_log(n8)[-2:] == [4, 2]
+    assert service_changes(cluster) == [("start", 4), ("stop", 4), ("start", 2)]
 
 
 def test_the_masters_corosync_hangs(make_cluster: MakeCluster) -> None:

@@ -33,6 +33,7 @@ from corolistener.sim.seeds import FAULTS_MS, draw, play
 
 from . import sabotages_care, sabotages_ledger
 from .sabotages_pauses import PAUSES
+from .sabotages_service import SERVICE
 from .sabotages_votes import VOTES
 
 HERE = Path(__file__).parent
@@ -245,6 +246,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     **PAUSES,
     **VOTES,
     **sabotages_care.SABOTAGES,
+    **SERVICE,
 }
 
 SABOTAGES |= sabotages_ledger.SABOTAGES
