@@ -1,5 +1,6 @@
-"""Which members' ledgers went back, as their Hellos show it; core/witness has the argument."""
+"""Which members' ledgers are no witnesses of what was committed, as their Hellos show it; core/witness has the argument."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from corolistener.core.ledger import Version
@@ -12,12 +13,24 @@ NOTHING = Version()
 def doubted(hellos: Mapping[NodeId, Hello]) -> dict[NodeId, str]:
     """The members that are no witnesses, and why. Pure: every member concludes the same from the same Hellos."""
     least = min(hello.ledger for hello in hellos.values())
+    aliens = strangers({node: hello.owner for node, hello in hellos.items()})
     found = {node: "its file was restored or copied" for node, hello in hellos.items() if hello.doubted}
+    found |= {node: f"its ledger is of another cluster ({owner})" for node, owner in aliens.items()}
     for witness, hello in sorted(hellos.items()):
         for version, nodes in hello.heard:
-            if version <= least:
+            if version <= least or witness in aliens:
                 continue
             for node in nodes:
                 if node in hellos and node not in found and NOTHING < hellos[node].ledger < version:
                     found[node] = f"it has version {hellos[node].ledger}, and node {witness} remembers its version {version}"
     return found
+
+
+def strangers(owners: Mapping[NodeId, str]) -> dict[NodeId, str]:
+    """The members whose ledgers are of another cluster than those of most members, and which one; '' owns nothing yet.
+
+    If no cluster has most, all are strangers to each other: nobody can say which ledger is the right one.
+    """
+    counted = Counter(owner for owner in owners.values() if owner).most_common(2)
+    most = "" if len(counted) == 2 and counted[0][1] == counted[1][1] else counted[0][0] if counted else ""
+    return {node: owner for node, owner in owners.items() if owner not in ("", most)}

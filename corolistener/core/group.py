@@ -36,6 +36,8 @@ class Peer:
     ledger: Version = Version()
     doubt: str = ""
     """Why its ledger is no witness of what was committed (core/witness)."""
+    owner: str = ""
+    """The cluster that its ledger belongs to."""
     known: Known | None = None
     capacity: Capacity | None = None
     relied_on: tuple[tuple[str, str], ...] = ()
@@ -64,6 +66,7 @@ def peer_of(node: NodeId, hello: Hello, disallowed: bool, doubt: str = "") -> Pe
         holding=hello.holding,
         ledger=hello.ledger,
         doubt=doubt,
+        owner=hello.owner,
         known=known,
         capacity=hello.capacity,
         relied_on=hello.relied_on,

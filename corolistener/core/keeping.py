@@ -99,7 +99,8 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     if message.whole:
         keeping.take(message.rows, whole=True)
     present = tuple(node for node in s.group.present if node in keeping.ledger.proofs)
-    keeping.take(Rows(known=_announced(s), voided=present))
+    owner = keeping.ledger.cluster or message.opener
+    keeping.take(Rows(known=_announced(s), voided=present, cluster=owner))
     if keeping.doubt:
         keeping.doubt, keeping.whole = "", True
         keeping.nothing_unwritten()
@@ -108,7 +109,7 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     keeping.concerned += 1
     s.told.pop("ledger-waits", None)
     count(s)
-    s.group.peers = {node: replace(peer, ledger=keeping.version, doubt="") for node, peer in s.group.peers.items()}
+    s.group.peers = {node: replace(peer, ledger=keeping.version, owner=owner, doubt="") for node, peer in s.group.peers.items()}
     s.out.note(NoteCode.LEDGER, version=keeping.version, vms=len(keeping.ledger.placements))
 
 

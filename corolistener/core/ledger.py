@@ -117,7 +117,8 @@ class Panic:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """A change of the ledger, or all of it: rows replace those of the same VM or node. `voided` proofs and `recalled` excuses
-    are no more; `calm` ends a panic. Of `dismissed` nodes nothing is known any more."""
+    are no more; `calm` ends a panic. Of `dismissed` nodes nothing is known any more. `cluster`: whose ledger it is, from its
+    first chapter on."""
 
     placed: tuple[Placed, ...] = ()
     known: tuple[Known, ...] = ()
@@ -129,6 +130,7 @@ class Rows:
     excused: tuple[Excused, ...] = ()
     recalled: tuple[NodeId, ...] = ()
     dismissed: tuple[NodeId, ...] = ()
+    cluster: str = ""
 
     def __bool__(self) -> bool:
         return self != EMPTY
@@ -161,7 +163,8 @@ EMPTY = Rows()
 @dataclass(slots=True)
 class Ledger:
     """The content: placements by VM, what is known, proven and excused by node, and the panic, if any. Its version is kept
-    beside it.
+    beside it. `cluster` is made once, with the first chapter of all, and tells this ledger from that of any other cluster,
+    whatever the two are called; '' while there is none.
 
     `at`, `frozen`, `moving` and `names` are indices: the VMs that may have their memory on each node, those that are frozen, or
     go to another node, and the names of all by UUID. `orders` is how many have each start order.
@@ -172,6 +175,7 @@ class Ledger:
     proofs: dict[NodeId, Proven] = field(default_factory=dict)
     panic: Panic | None = None
     excused: dict[NodeId, Excused] = field(default_factory=dict)
+    cluster: str = ""
     at: dict[NodeId, set[VmName]] = field(default_factory=dict, compare=False)
     frozen: set[VmName] = field(default_factory=set, compare=False)
     moving: set[VmName] = field(default_factory=set, compare=False)
@@ -228,6 +232,7 @@ class Ledger:
                 self.moving.add(each.vm.name)
         if rows.panic is not None or rows.calm:
             self.panic = rows.panic
+        self.cluster = rows.cluster or self.cluster
 
     def _ordered(self, row: Placed, more: int) -> None:
         order = row.vm.start_order
@@ -243,6 +248,7 @@ class Ledger:
             proven=tuple(self.proofs[node] for node in sorted(self.proofs)),
             panic=self.panic,
             excused=tuple(self.excused[node] for node in sorted(self.excused)),
+            cluster=self.cluster,
         )
 
     def proven(self, node: NodeId) -> Proven | None:

@@ -219,6 +219,7 @@ def hello_of(s: State) -> Hello:
         pending=tuple(sorted(s.group.pending)),
         running=s.storing.running,
         ledger=s.keeping.version,
+        owner=s.keeping.ledger.cluster,
         lease_ms=known.lease_ms,
         grace_ms=known.grace_ms,
         watchdog_ms=known.watchdog_ms,

@@ -38,6 +38,7 @@ class LedgerStatus:
 
     `open`: the line has agreed on it. `stable`: all of it is on the disks of a majority. `doubt`: why this node's ledger is no
     witness of what was committed; `waits`: why the members here must not open it; '' where there is nothing to say.
+    `owner`: which cluster's ledger it is.
     """
 
     version: Version
@@ -47,6 +48,7 @@ class LedgerStatus:
     placements: int
     doubt: str = ""
     waits: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _ledger(s: State) -> LedgerStatus:
         stable=stable(s) >= keeping.version.index,
         placements=len(keeping.ledger.placements),
         doubt=keeping.doubt,
+        owner=keeping.ledger.cluster,
         waits=obstacle(s, enough) if s.quorate and s.group.settled and s.group.present and not keeping.open else "",
     )
 

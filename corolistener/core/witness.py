@@ -7,6 +7,11 @@ did so is *doubted*. There are two ways to know:
 - another member remembers that the node announced a newer version than it has now. Each node keeps in its own file what
   the others announced (`Keeping.heard`), and its Hello says so. This also catches a disk that went back as a whole.
 
+A ledger also says whose it is (`Ledger.cluster`), from its first chapter on. A machine that comes from another cluster with the
+same name, ids and addresses has a sound file, maybe with a higher version. The members whose ledger has another owner than
+those of most members are strangers, and doubted; if no owner has most, all of them are. An operator's order does not make them
+witnesses.
+
 A node without a ledger that the newest ledger does not know is new: it never stored anything, and says so truthfully. Else no
 cluster could grow from one node to two. (Not covered: a node that was installed anew, with its whole disk, after its first
 view, while every other member of that view is away.)
@@ -20,6 +25,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 
 from corolistener.core.actions import Answer, Multicast
+from corolistener.core.doubts import strangers
 from corolistener.core.events import LedgerAsked
 from corolistener.core.ledger import Version
 from corolistener.core.messages import OpenLedger
@@ -41,26 +47,33 @@ def heard(s: State) -> tuple[tuple[Version, tuple[NodeId, ...]], ...]:
 
 
 def learned(s: State) -> None:
-    """A view was formed: tell who is doubted; a doubted node knows it of itself until it has taken the whole ledger."""
+    """A view was formed: tell who is doubted; a doubted node knows it of itself until it has taken the whole ledger. Who is a
+    stranger is one among these members only."""
+    aliens = _strangers(s)
     for node in s.group.present:
         why = s.group.peers[node].doubt
-        if why and node == s.me and not s.keeping.doubt:
+        if why and node == s.me and not s.keeping.doubt and node not in aliens:
             s.keeping.doubt = why
         if why:
             s.tell(f"doubted-{node}", NoteCode.LEDGER_WENT_BACK, node=node, why=why)
 
 
 def versions(s: State) -> dict[NodeId, Version]:
-    """The version of each member; NOTHING for one that is doubted, unless an operator ordered to open with what is here."""
+    """The version of each member; NOTHING for one that is doubted, unless an operator ordered to open with what is here; that
+    order makes no stranger a witness."""
     peers, trusted = s.group.peers, s.keeping.trusted
-    return {node: NOTHING if peers[node].doubt and not trusted else peers[node].ledger for node in s.group.present}
+    aliens = _strangers(s)
+    believed = {node for node in s.group.present if node not in aliens and (trusted or not peers[node].doubt)}
+    return {node: peers[node].ledger if node in believed else NOTHING for node in s.group.present}
 
 
 def obstacle(s: State, enough: Enough) -> str:
     """Why these members must not open the ledger, where `enough` says what is a majority; '' if they may."""
+    found, aliens = versions(s), _strangers(s)
+    if aliens and max(found.values()) == NOTHING:
+        return f"the ledgers of {_names(aliens)} are of several clusters: move the files of the wrong ones away, and restart"
     if s.keeping.trusted:
         return ""
-    found = versions(s)
     doubtful = [node for node in s.group.present if s.group.peers[node].doubt]
     fresh = not doubtful and max(found.values()) == NOTHING  # nobody remembers anything, and nobody should
     witnesses = [node for node, version in found.items() if version != NOTHING or fresh or _new(s, node)]
@@ -68,6 +81,10 @@ def obstacle(s: State, enough: Enough) -> str:
         return ""
     others = f"; {_names(doubtful)} do not count" if doubtful else ""
     return f"the nodes that remember the ledger ({_names(witnesses) or 'none'}) are no majority{others}"
+
+
+def _strangers(s: State) -> dict[NodeId, str]:
+    return strangers({node: s.group.peers[node].owner for node in s.group.present})
 
 
 def _new(s: State, node: NodeId) -> bool:

@@ -105,7 +105,7 @@ SHELL = {
     "corosync-unreachable": "corosync cannot be reached.",
     "ended": "The daemon ends, for this reason.",
     "lease-too-short": "lease_ms is too short for the timers of corosync; the least that they allow is used.",
-    "ledger-damaged": "The ledger on the disk was damaged, and is put aside.",
+    "ledger-damaged": "The ledger on the disk was damaged, or is of another cluster, and is put aside.",
     "locks-cleared": "Lock files of an earlier boot, or of somebody else, were in the way.",
     "log": "The log file cannot be opened.",
     "managed-not-written": "The list for libvirt's hook cannot be written.",

@@ -329,6 +329,7 @@ def _ledger_frame(ledger: LedgerStatus) -> Frame:
         "placements": ledger.placements,
         "doubt": ledger.doubt or None,
         "waits": ledger.waits or None,
+        "owner": ledger.owner or None,
     }
 
 

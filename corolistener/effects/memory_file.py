@@ -102,7 +102,8 @@ class LedgerFile:
         return Recalled(self._version, content, heard, doubt)
 
     def _recall_from_copy(self) -> Recalled:
-        """SQLite reads no file with a log where it may not write."""
+        """SQLite reads no file with a log where it may not write. To close any descriptor of a file drops all locks on it."""
+        self.close()
         with tempfile.TemporaryDirectory() as scratch:
             for companion in COMPANIONS:
                 with contextlib.suppress(FileNotFoundError):
@@ -137,6 +138,7 @@ class LedgerFile:
 
     def _write(self, action: Record) -> None:
         db = self._opened()
+        self._keep_foreign(db, action)
         db.execute("BEGIN IMMEDIATE")
         found = _version(db)
         if not action.whole and found != self._version:
@@ -152,6 +154,18 @@ class LedgerFile:
             raise EffectError("Record", f"{self.path} was moved or removed while it was in use")
         self._version = action.version
         self._counter.write(action.version, self._serial)
+
+    def _keep_foreign(self, db: sqlite3.Connection, action: Record) -> None:
+        """The ledger of another cluster is about to be replaced: a copy of it stays beside, because somebody may miss it."""
+        owner = db.execute("SELECT row FROM ledger WHERE kind = 'owner'").fetchone() if action.whole else None
+        if owner is not None and owner[0] != rows.encode(rows.Owner(action.rows.cluster))[2]:
+            copy = self._free("other-cluster")
+            db.execute("VACUUM INTO ?", (str(copy),))
+            self.aside.append((copy, "it belongs to another cluster"))
+
+    def _free(self, what: str) -> Path:
+        """A name beside the file that nothing has."""
+        return next(path for n in range(1, 1 << 30) if not os.path.lexists(path := Path(f"{self.path}.{what}-{n}")))
 
     def _write_beside(self, db: sqlite3.Connection, action: Record) -> None:
         """What was heard of others; and the marks, where all is written, or an older program wrote none: a file that is doubted
@@ -257,12 +271,12 @@ class LedgerFile:
 
     def _put_aside(self, why: str) -> None:
         """Rename what is there: somebody may want to see it."""
-        number = next(n for n in range(1, 1 << 30) if not os.path.lexists(f"{self.path}.damaged-{n}"))
+        there = self._free("damaged")
         for companion in COMPANIONS:
             with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{self.path}{companion}", f"{self.path}.damaged-{number}{companion}")
+                os.rename(f"{self.path}{companion}", f"{there}{companion}")
         files.sync_directory(self.directory)
-        self.aside.append((Path(f"{self.path}.damaged-{number}"), why))
+        self.aside.append((there, why))
 
 
 def _examine(db: sqlite3.Connection) -> None:

@@ -179,7 +179,8 @@ class VmVerbs:
             self.estate.alarm(_node(name), calm=True)
 
     def do_store(self, name: str, *words: str) -> None:
-        """The node loses power, and its ledger file goes back: `store n1 backup 5`, `... snapshot 1`, `... clone n2`."""
+        """The node loses power, and its ledger file is another one: `store n1 backup 5`, `... snapshot 1`, `... clone n2`,
+        `... another cluster`."""
         assert self.world is not None
         if goes_back(self.world, _node(name), words) is None:
             raise ValueError("there is nothing to go back to")

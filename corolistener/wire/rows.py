@@ -5,12 +5,21 @@ a newer program with the same schema has written can be read by an older one. Th
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import msgspec
 
 from corolistener.core.ledger import Excused, Known, Ledger, Panic, Placed, Proven, Rows, Version
 
-Row = Placed | Known | Proven | Excused | Panic | Version
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """`Ledger.cluster`."""
+
+    cluster: str
+
+
+Row = Placed | Known | Proven | Excused | Panic | Version | Owner
 KINDS: dict[str, type[Row]] = {
     "placed": Placed,
     "known": Known,
@@ -18,6 +27,7 @@ KINDS: dict[str, type[Row]] = {
     "excused": Excused,
     "panic": Panic,
     "version": Version,
+    "owner": Owner,
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _ENCODER = msgspec.json.Encoder()
@@ -31,7 +41,7 @@ def key_of(row: Row) -> str:
             return row.vm.name
         case Known() | Proven() | Excused():
             return str(row.node)
-        case Panic() | Version():
+        case Panic() | Version() | Owner():
             return ""
 
 
@@ -58,6 +68,8 @@ def present(rows: Rows) -> Iterator[Row]:
     yield from rows.excused
     if rows.panic is not None:
         yield rows.panic
+    if rows.cluster:
+        yield Owner(rows.cluster)
 
 
 def absent(rows: Rows) -> Iterator[tuple[str, str]]:
@@ -76,7 +88,7 @@ def absent(rows: Rows) -> Iterator[tuple[str, str]]:
 
 def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
     """The ledger that consists of these rows, in any order."""
-    version, panic = Version(), None
+    version, panic, cluster = Version(), None, ""
     placed, known, proven, excused = list[Placed](), list[Known](), list[Proven](), list[Excused]()
     for row in found:
         match row:
@@ -84,6 +96,8 @@ def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
                 version = row
             case Panic():
                 panic = row
+            case Owner():
+                cluster = row.cluster
             case Placed():
                 placed.append(row)
             case Known():
@@ -93,5 +107,5 @@ def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
             case Excused():
                 excused.append(row)
     ledger = Ledger()
-    ledger.take(Rows(tuple(placed), tuple(known), tuple(proven), panic=panic, excused=tuple(excused)))
+    ledger.take(Rows(tuple(placed), tuple(known), tuple(proven), panic=panic, excused=tuple(excused), cluster=cluster))
     return version, ledger.rows()

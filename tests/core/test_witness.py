@@ -6,7 +6,7 @@ import pytest
 
 from corolistener.core import keeping, witness
 from corolistener.core.config import ConfigId
-from corolistener.core.doubts import doubted
+from corolistener.core.doubts import doubted, strangers
 from corolistener.core.group import Peer, form
 from corolistener.core.ledger import Version
 from corolistener.core.messages import Hello
@@ -45,6 +45,41 @@ def test_who_is_doubted(hellos: dict[NodeId, Hello], nodes: set[NodeId]) -> None
     """A node that remembers nothing is no witness anyhow: it is not told to have gone back."""
     assert set(doubted(hellos)) == nodes
     assert {node for node, peer in form(hellos, RING).peers.items() if peer.doubt} == nodes
+
+
+@pytest.mark.parametrize(
+    ("owners", "aliens"),
+    [
+        (("a", "a", "a"), ()),
+        (("a", "", ""), ()),
+        (("", "", ""), ()),
+        (("a", "a", "b"), (N3,)),
+        (("b", "a", "a"), (N1,)),
+        (("a", "b", ""), (N1, N2)),
+        (("a", "b", "c"), (N1, N2, N3)),
+    ],
+)
+def test_who_is_a_stranger(owners: tuple[str, ...], aliens: tuple[NodeId, ...]) -> None:
+    """A ledger of another cluster is no witness, however new it is. If no owner has most, nobody knows which is right."""
+    nodes = (N1, N2, N3)
+    assert tuple(strangers(dict(zip(nodes, owners, strict=True)))) == aliens
+    hellos = {node: replace(hello(NEW), owner=owner) for node, owner in zip(nodes, owners, strict=True)}
+    assert tuple(sorted(doubted(hellos))) == aliens
+
+
+def test_what_a_stranger_remembers_of_the_others_says_nothing() -> None:
+    hellos = {N1: hello(OLD), N2: hello(OLD), N3: hello(NEW, (NEW, N1), (NEW, N2))}
+    owners = {N1: "a", N2: "a", N3: "b"}
+    assert set(doubted({node: replace(each, owner=owners[node]) for node, each in hellos.items()})) == {N3}
+
+
+def test_an_operators_order_makes_no_stranger_a_witness() -> None:
+    s = state((OLD, ""), (NEW, ""))
+    s.keeping.trusted = True
+    s.group.peers = {node: replace(peer, owner=f"of {node}") for node, peer in s.group.peers.items()}
+    assert "are of several clusters" in witness.obstacle(s, keeping.enough)
+    s.group.peers[N2] = replace(s.group.peers[N2], owner="")
+    assert witness.obstacle(s, keeping.enough) == ""
 
 
 def state(*versions: tuple[Version, str]) -> State:

@@ -422,3 +422,21 @@ def test_the_port_tells_what_happened(tmp_path: Path) -> None:
     asyncio.run(story())
     assert told == [f"{NAME}.damaged-1"]
     assert recalled(tmp_path) == Recalled(at(8), generation(8))
+
+
+def test_a_ledger_of_another_cluster_is_kept_beside_when_it_is_replaced(tmp_path: Path) -> None:
+    ours, other = replace(FULL, cluster="ours"), replace(FULL, cluster="other", panic=None)
+    before = written(tmp_path, other)
+    file = LedgerFile(tmp_path)
+    assert file.recall() == before
+    file.write(record(at(7), ours, whole=True))
+    [(copy, why)] = file.aside
+    assert (copy.name, why) == (f"{NAME}.other-cluster-1", "it belongs to another cluster")
+    file.write(record(at(8), ours, whole=True))
+    assert len(file.aside) == 1, "the same cluster's is replaced without more ado"
+    file.close()
+    assert recalled(tmp_path).rows == ours
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    copy.rename(elsewhere / NAME)
+    assert LedgerFile(elsewhere).recall().rows == before.rows
