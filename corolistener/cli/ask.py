@@ -96,10 +96,11 @@ def vm(config: str | None, name: str) -> dict[str, Any]:
         if found is not None:
             return found
         known = vms(daemon)
-    why = next((each["why"] for each in known["unmanaged"] if each["name"] == name), None)
-    if why is not None:
-        raise RequestRefused(
-            "unmanaged", f"{name} is not managed: {why}; `corolistener vm set {name} --manage yes` changes that"
-        )
+    one = next((each for each in known["unmanaged"] if each["name"] == name), None)
+    if one is not None:
+        node = next((each["name"] or str(each["id"]) for each in known["nodes"] if each["id"] == one["node"]), "")
+        runs = f"; runs on {node}" if node else ""
+        change = f"`corolistener vm set {name} --manage yes` changes that" + (f" on {node}" if node else "")
+        raise RequestRefused("unmanaged", f"{name} is not managed{runs}: {one['why']}; {change}")
     near = nearest(name, [each["name"] for each in known["vms"]])
     raise RequestRefused("unknown-vm", f"no managed VM is named {name!r}{near or '; see `corolistener vm list`'}")

@@ -80,6 +80,7 @@ OBSTACLE = {
     "apart": "it must not be with",
     "vm-limit": "as many VMs as are allowed",
     "not-enough-cpus": "not enough cpus",
+    "name-taken": "another VM there has its name",
     "not-enough-memory": "not enough memory",
 }
 """Why a node cannot take a VM (core/capacity.Obstacle)."""

@@ -9,7 +9,7 @@ from corolistener.cli import ask, vm_waits, vm_words, waiting
 from corolistener.cli.verbs import Parser
 from corolistener.errors import RequestRefused
 
-ACTIONS = ("list", "show", "start", "stop", "migrate", "relocate", "set")
+ACTIONS = ("list", "show", "start", "stop", "migrate", "relocate", "set", "forget")
 GROUP = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 WISHES = ("priority", "order", "together", "apart", "nodes", "manage")
 
@@ -33,6 +33,7 @@ def arguments(parser: Parser) -> None:
         move.add_argument("--to", metavar="NODE", help="to this node; else to the one with the most memory left")
         waiting.arguments(move)
     _wishes(_named(verbs, "set", "change what is wanted of it"))
+    _named(verbs, "forget", "the cluster knows it no more; its name is free")
 
 
 def _named(verbs: Any, action: str, text: str) -> argparse.ArgumentParser:
@@ -65,7 +66,7 @@ def _groups(text: str) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """The exit status of the action."""
-    actions = (_list, _show, _start, _stop, _move, _move, _set)
+    actions = (_list, _show, _start, _stop, _move, _move, _set, _forget)
     return dict(zip(ACTIONS, actions, strict=True))[args.action](args)
 
 
@@ -145,4 +146,10 @@ def _set(args: argparse.Namespace) -> int:
         ask.vm(args.config, args.name)
     _order(args, "vm-set", **wanted)
     print(f"{args.name} is changed")
+    return 0
+
+
+def _forget(args: argparse.Namespace) -> int:
+    _order(args, "vm-forget")
+    print(f"{args.name} is forgotten: the cluster does not start it any more, and its name is free")
     return 0

@@ -65,6 +65,10 @@ def reasons(vm: Frame, names: dict[int, str]) -> Iterator[str]:
         yield f"suspended: {PAUSES.get(pause, pause)}"
     if vm["frozen"]:
         yield f"frozen: it {vm['frozen']}"
+    if vm["unmanaged"]:
+        yield f"not in our care any more: {vm['unmanaged']}"
+    for other in vm["others"]:
+        yield f"{called(names, other['node'])} has another VM of this name, with UUID {other['uuid']}"
     if vm["owed"]:
         yield "owed: " + owed(vm)
     if vm["to"] is not None:
@@ -105,7 +109,9 @@ def table(answer: Frame) -> Iterator[str]:
         node, size = called(names, vm["node"]), memory(vm["memory_mib"])
         told = "; ".join(reasons(vm, names))
         rows.append((vm["name"], node, state(vm), str(vm["generation"]), size, str(vm["priority"]), told))
-    rows += [(each["name"], "here", "unmanaged", "-", "-", "-", each["why"]) for each in answer["unmanaged"]]
+    for each in answer["unmanaged"]:
+        node = "here" if each["node"] is None else called(names, each["node"])
+        rows.append((each["name"], node, "unmanaged", "-", "-", "-", each["why"]))
     return render.table(rows)
 
 

@@ -19,7 +19,10 @@ UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A member that may be given VMs. It keeps `reserved_memory_percent` for itself; `vm_limit` None is any number."""
+    """A member that may be given VMs. It keeps `reserved_memory_percent` for itself; `vm_limit` None is any number.
+
+    `taken`: names of VMs of the ledger that other VMs have there, running or merely defined.
+    """
 
     node: NodeId
     memory_kib: int
@@ -28,6 +31,7 @@ class Capacity:
     reserved_memory_percent: int = 0
     cpu_overcommit_percent: int = 1600
     vm_limit: int | None = None
+    taken: frozenset[VmName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Obstacle(Enum):
 
     CONTRADICTION = "together-and-apart"
     FORBIDDEN = "node-not-allowed"
+    NAME = "name-taken"
     STORAGE = "storage-not-reached"
     TOGETHER = "together"
     APART = "apart"
@@ -104,6 +109,7 @@ class Room:
     cpus: int
     vms: int
     storages: frozenset[str]
+    taken: frozenset[VmName] = frozenset()
 
     def take(self, memory_kib: int, cpus: int, vms: int) -> None:
         """So much less is left."""
@@ -121,6 +127,7 @@ class Account:
 
     def __init__(self, nodes: Sequence[Capacity]) -> None:
         self._rooms = {each.node: _room(each) for each in nodes}
+        self._taken = frozenset[VmName]().union(*(each.taken for each in nodes))
         self._order: list[Room] = []
         self._refused: dict[Hashable, tuple[Refusal, ...]] = {}
         self._apart: dict[tuple[str, NodeId], VmName] = {}
@@ -177,7 +184,8 @@ class Account:
         """Units of one shape meet the same obstacles, as long as nothing is placed: not their memory counts, but for how many
         nodes it is too much. Without it a full cluster would be asked node by node for every VM."""
         fits = bisect_right(self._order, (-unit.memory_kib, UNLIMITED), key=_freest)
-        wants = unit.storages, unit.nodes, unit.apart, unit.homes, unit.contradiction
+        names = tuple(name for name in unit.names if name in self._taken)
+        wants = unit.storages, unit.nodes, unit.apart, unit.homes, unit.contradiction, names
         return fits, unit.cpus, len(unit.vms), wants
 
     def _obstacle(self, unit: Unit, room: Room) -> tuple[Obstacle, str] | None:
@@ -185,6 +193,8 @@ class Account:
             return Obstacle.CONTRADICTION, unit.contradiction
         if unit.nodes is not None and room.node not in unit.nodes:
             return Obstacle.FORBIDDEN, ""
+        if room.taken and (name := next((name for name in unit.names if name in room.taken), None)) is not None:
+            return Obstacle.NAME, name
         if not unit.storages <= room.storages:
             return Obstacle.STORAGE, min(unit.storages - room.storages)
         for name, node in unit.homes:
@@ -217,6 +227,7 @@ def _room(capacity: Capacity) -> Room:
         cpus=capacity.cpus * capacity.cpu_overcommit_percent // 100,
         vms=UNLIMITED if capacity.vm_limit is None else capacity.vm_limit,
         storages=capacity.storages,
+        taken=capacity.taken,
     )
 
 

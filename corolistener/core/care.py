@@ -24,7 +24,7 @@ from corolistener.core.actions import (
 from corolistener.core.aims import aim
 from corolistener.core.config import OnShutdown
 from corolistener.core.copies import Copies
-from corolistener.core.events import CopyChanged, HypervisorLost, Listed, Outcome, Pause, Result
+from corolistener.core.events import CopyChanged, DefinitionSeen, HypervisorLost, Listed, Outcome, Pause, Result
 from corolistener.core.fencing import deadline_ms
 from corolistener.core.instance import CAUSE_MS, SHUT_DOWN_MS, Aim, Copy, Deed
 from corolistener.core.keeping import firm, stable
@@ -71,13 +71,14 @@ def admitted(s: State, upto: int) -> bool:
     return known(s, upto) and not s.group.peers[s.me].disallowed
 
 
-def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -> None:
+def seen(s: State, event: Listed | CopyChanged | HypervisorLost | DefinitionSeen, now: Instant) -> None:
     """The hypervisor's word."""
     rows = s.keeping.ledger.placements
     coming = {name for name in s.keeping.ledger.moving if rows[name].to == s.me}
     steady = licensed(s, now) and not s.copies.held and s.emptying is None
     match event:
-        case Listed(copied):
+        case Listed(copied, defined):
+            strangers.listed(s, defined)
             s.copies.listed(copied, now, s.shelf.spread, coming, steady, s.config.timing)
         case CopyChanged(name, copied, by_user):
             if copied is None:
@@ -86,6 +87,8 @@ def seen(s: State, event: Listed | CopyChanged | HypervisorLost, now: Instant) -
                 s.copies.seen(copied, s.shelf.spread, coming, steady, now, s.config.timing)
         case HypervisorLost():
             s.copies.lost()
+        case DefinitionSeen(name, uuid):
+            strangers.seen(s, name, uuid)
     strangers.judge(s, sure=False)
     if not s.leased and unknown.responsible(s):
         s.dirty = True  # a former process of this boot had them
@@ -147,16 +150,16 @@ def _tend(s: State, may_run: bool, upto: int, ready: bool, now: Instant) -> None
     startable = _startable(s, mine, upto) if ready and ledger.panic is None else frozenset()
     for name, copy in sorted(copies.vms.items()):
         if copy.foreign:
-            if copy.generation and name not in rows and copy.ticket is None and copies.known and now >= copy.retry_at:
-                _carry_out(s, name, copy, Deed.MARK, None, now)  # it is let go, and bears no label of ours any more
+            if copies.known and may_run and (deed := strangers.amends(copy, name in rows, now)) is not None:
+                _carry_out(s, name, copy, deed, None, now)
             continue
         noted(s, copy, now)
         row = ledger.row_of(copy.vm)
         row_name = row.vm.name if row is not None else name
         sure = may_run and firm(s, row_name, upto) and (ready or copies.held)
         other = _other(s, row)
-        if sure and not copies.held and row is not None and _by_hand(s, copy, row, other):
-            _stray(s, copy, row)
+        if sure and not copies.held and row is not None and strangers.by_hand(s, copy, row, other):
+            strangers.found(s, copy, row)
         if sure and row is not None:
             troubled(s, copy, row)
         wish = aim(copy, row, s.me, may_run, copies.held, sure, name in startable, other)
@@ -254,27 +257,6 @@ def _wanted(row: Placed) -> bool:
     return row.on and not row.frozen and row.to == 0
 
 
-def _by_hand(s: State, copy: Copy, row: Placed, other: Report | None) -> bool:
-    """Somebody else made this copy run. Of two that run while their VM moves it is the one without the label of its placement;
-    where that does not tell, the one that was to leave."""
-    if copy.stray or copy.state is not VmState.RUNNING:
-        return False
-    if s.me not in row.holders:
-        return True
-    if not row.to or copy.ticket is not None or other is None:
-        return False
-    mine, theirs = copy.generation == row.generation, other.generation == row.generation
-    if other.state is not VmState.RUNNING:  # what comes by migration brings its label
-        return other.state is None and s.me == row.to and theirs and not mine
-    return not mine if mine is not theirs else s.me == row.node
-
-
-def _stray(s: State, copy: Copy, row: Placed) -> None:
-    copy.stray = True
-    s.copies.turn += 1
-    s.out.note(NoteCode.VM_STRAY, vm=copy.vm.name, belongs=row.node)
-
-
 def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | None, now: Instant) -> None:
     ticket, generation = s.out.ticket(), row.generation if row is not None else 0
     copy.begin(ticket, deed, generation)
@@ -345,7 +327,7 @@ def say(s: State, now: Instant) -> None:
     compared = (copies.turn, copies.begun, copies.known, at)
     if compared == copies.compared:
         return
-    said, told = replace(inventory(copies, s.keeping.ledger.placements), at=at), copies.told
+    said, told = replace(inventory(copies, s.keeping.ledger, s.me), at=at), copies.told
     if said != told or _overtaken(s, told):
         copies.told, copies.turn = said, copies.turn + 1
         s.out.do(Multicast(said))

@@ -29,6 +29,10 @@ class Copies:
     held: bool = False
     since: Instant | None = None
     """Since when nothing may run here; None while it may."""
+    defined: dict[VmName, str] = field(default_factory=dict)
+    """The UUID of every VM that is defined here, whether it runs or not."""
+    undefined: set[VmName] = field(default_factory=set)
+    """VMs that belong here and that a user undefined."""
     told: Inventory | None = None
     turn: int = 0
     """Counts what has changed."""

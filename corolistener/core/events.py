@@ -238,9 +238,13 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Every copy that the hypervisor has: after connecting to it, and whenever news of it may have been lost."""
+    """Every copy that the hypervisor has: after connecting to it, and whenever news of it may have been lost.
+
+    `defined`: the UUIDs of all VMs that are defined, whether they run or not.
+    """
 
     copies: tuple[Copied, ...]
+    defined: tuple[tuple[VmName, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +266,14 @@ class Defined:
     name: VmName
     definition: str
     text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionSeen:
+    """The hypervisor has a definition under this name, of the VM with this UUID; '': it has none any more."""
+
+    name: VmName
+    uuid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +366,7 @@ Event = (
     | Listed
     | CopyChanged
     | Defined
+    | DefinitionSeen
     | Shelved
     | HypervisorLost
     | Armed

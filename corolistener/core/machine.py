@@ -49,6 +49,7 @@ from corolistener.core.events import (
     CopyChanged,
     CorosyncLost,
     Defined,
+    DefinitionSeen,
     Delivered,
     DeviceCame,
     Event,
@@ -205,7 +206,7 @@ class Core:
             case Recalled():
                 keeping.recalled(s, event)
                 line.recalled(s)
-            case Listed() | CopyChanged() | HypervisorLost():
+            case Listed() | CopyChanged() | HypervisorLost() | DefinitionSeen():
                 care.seen(s, event, now)
             case Defined():
                 s.shelf.defined(event, s.out)

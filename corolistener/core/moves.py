@@ -168,9 +168,8 @@ def drained(s: State, now: Instant) -> dict[VmName, Placed]:
             continue
         rows = [ledger.placements[name] for name in sorted(ledger.at.get(node, ()))]
         room = PARALLEL_MOVES - sum(1 for row in rows if row.to and row.node == node)
-        waiting = [
-            row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now) and not _resting(s, row)
-        ]
+        waiting = [row for row in rows if row.on and not row.to and not row.frozen and _due(s, row, now)]
+        waiting = [row for row in waiting if _managed(s, row) and not _resting(s, row)]
         if room > 0 and waiting and (found := _off(s, waiting, room, now)):
             return found
     return {}
@@ -191,6 +190,12 @@ def _resting(s: State, row: Placed) -> bool:
     if why and why != "the hypervisor is busy with it":
         s.tell(f"vm-{row.vm.name}", NoteCode.VM_NOT_MOVED, vm=row.vm.name, why=why)
     return bool(why)
+
+
+def _managed(s: State, row: Placed) -> bool:
+    """Its node would still adopt it: what was let go by the settings there stays where it runs."""
+    report = report_of(s, row.vm.name, row.node)
+    return report is None or not report.unmanaged
 
 
 def _off(s: State, waiting: list[Placed], room: int, now: Instant) -> dict[VmName, Placed]:

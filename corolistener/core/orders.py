@@ -7,13 +7,14 @@ from corolistener.core.actions import Answer, EditVm, Multicast
 from corolistener.core.events import OrderAsked, Outcome, Pause, Result
 from corolistener.core.instance import SHUT_DOWN_MS, Copy
 from corolistener.core.ledger import EMPTY, Excused, Placed, Rows
-from corolistener.core.messages import Granted, Ordered, Refused
+from corolistener.core.messages import Granted, Ordered, Refused, Report
 from corolistener.core.moves import due, move, released, report_of, resting
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, fits, shown
+from corolistener.core.presence import called, here
 from corolistener.core.state import State
-from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, StartOrder, StopOrder, WishOrder
-from corolistener.ids import Instant, NodeId, Ticket
+from corolistener.core.wishes import ExcuseOrder, FenceOrder, ForgetOrder, MoveOrder, StartOrder, StopOrder, WishOrder
+from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 QUEUE_MOST = 64
 
@@ -157,8 +158,8 @@ def _decided(s: State, sender: NodeId, message: Ordered) -> tuple[Rows, NodeId]:
         return _fenced(s, order.node), order.node
     row = s.keeping.ledger.placements.get(order.name)
     if row is None:
-        raise Refusal("unknown-vm", f"no managed vm is named {order.name}; see `corolistener vm list`")
-    if row.frozen:
+        raise _unknown(s, order.name)
+    if row.frozen and not isinstance(order, ForgetOrder) and not (isinstance(order, StartOrder) and not here(s, row.node)):
         raise Refusal("frozen", f"{order.name} is frozen: it {row.frozen}")
     if row.to:
         raise Refusal("moves", f"{order.name} is on its way from node {row.node} to node {row.to}")
@@ -170,6 +171,8 @@ def _decided(s: State, sender: NodeId, message: Ordered) -> tuple[Rows, NodeId]:
             row = _moved(s, row, to, live)
         case StopOrder():
             row = replace(row, on=False)
+        case ForgetOrder():
+            return _forgotten(s, row, message.by), row.node
         case WishOrder():
             raise Refusal("node-lost", f"{order.name} is on node {row.node}, which is not here")
     return Rows(placed=(row,)), row.to or row.node
@@ -178,13 +181,60 @@ def _decided(s: State, sender: NodeId, message: Ordered) -> tuple[Rows, NodeId]:
 def _started(s: State, row: Placed, node: NodeId) -> Placed:
     name, copy = row.vm.name, report_of(s, row.vm.name, row.node)
     anew = replace(row, on=True, tried=(), generation=row.generation + 1)
+    if not here(s, row.node):
+        return _started_elsewhere(s, anew, node)
     if node in (NodeId(0), row.node):
         return replace(row, on=True) if copy is not None else anew
+    if copy is not None and copy.unmanaged:
+        raise _unmanaged(s, name, row.node, copy)
     if copy is not None or not released(s, row, node=row.node):
         raise Refusal("runs", f"{name} is on node {row.node}: `corolistener vm migrate` or `relocate` moves it")
     if why := fits(s, row.vm, node):
         raise Refusal("no-room", f"{name} does not fit on node {node}: {why}")
     return replace(anew, node=node)
+
+
+def _started_elsewhere(s: State, anew: Placed, node: NodeId) -> Placed:
+    """The row of a VM whose node is lost: it may be frozen or shut down, and an operator wants it to run on `node`."""
+    name, lost = anew.vm.name, called(s, anew.node)
+    if node in (NodeId(0), anew.node):
+        if anew.frozen:
+            raise Refusal(
+                "frozen", f"{name} is frozen: it {anew.frozen}; `corolistener vm start {name} --on NODE` after a proof"
+            )
+        return anew  # it is started elsewhere when there is a proof
+    if s.keeping.ledger.proven(anew.node) is None:
+        why = f"{name} is on {lost}, which is lost, and nothing proves yet that it runs nothing; see `corolistener status`"
+        raise Refusal("no-proof", why)
+    for other in s.group.present:
+        if s.group.peers[other].inventory.instance_of(anew.vm) is not None:
+            raise Refusal("runs", f"{name} is on {called(s, other)} as well: it has to be destroyed there first")
+    if why := fits(s, anew.vm, node):
+        raise Refusal("no-room", f"{name} does not fit on {called(s, node)}: {why}")
+    return replace(anew, node=node, frozen="")
+
+
+def _unknown(s: State, name: VmName) -> Refusal:
+    for node in s.group.present:
+        report = s.group.peers[node].inventory.by_name.get(name)
+        if report is not None and report.unmanaged:
+            return _unmanaged(s, name, node, report)
+    return Refusal("unknown-vm", f"no managed vm is named {name}; see `corolistener vm list`")
+
+
+def _unmanaged(s: State, name: VmName, node: NodeId, report: Report) -> Refusal:
+    return Refusal("unmanaged", f"{name} is not managed; runs on {called(s, node)}: {report.unmanaged}")
+
+
+def _forgotten(s: State, row: Placed, by: str) -> Rows:
+    """The ledger knows the VM no more. One that is to be adopted and runs would be known again at once."""
+    for node in s.group.present:
+        report = s.group.peers[node].inventory.instance_of(row.vm)
+        if report is not None and not report.unmanaged:
+            why = f"{row.vm.name} is on {called(s, node)}, and would be adopted again"
+            raise Refusal("runs", f"{why}: `corolistener vm set {row.vm.name} --manage no` lets it go")
+    s.out.note(NoteCode.VM_FORGOTTEN, vm=row.vm.name, node=row.node, why=f"asked for by {by}" if by else "asked for")
+    return Rows(forgotten=(row.vm.name,))
 
 
 def _moved(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
@@ -193,6 +243,9 @@ def _moved(s: State, row: Placed, to: NodeId, live: bool) -> Placed:
         raise Refusal("not-running", f"{name} does not run: `corolistener vm start {name} --on NODE` starts it elsewhere")
     if row.node not in s.group.present:
         raise Refusal("node-lost", f"{name} is on node {row.node}, which is not here: it is started elsewhere after a proof")
+    copy = report_of(s, name, row.node)
+    if copy is not None and copy.unmanaged:
+        raise _unmanaged(s, name, row.node, copy)
     if live and (why := resting(s, row)):
         raise Refusal("suspended", f"{name} is not migrated now: {why}; `vm start` or `vm relocate`, which loses its memory")
     if to == row.node:

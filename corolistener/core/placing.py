@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from corolistener.core.capacity import Capacity, Refusal, Vm
 from corolistener.core.ledger import Placed
+from corolistener.core.messages import Inventory
 from corolistener.core.relocation import Placement, Plan, plan
 from corolistener.core.state import State
 from corolistener.ids import NodeId, VmName
@@ -17,8 +18,17 @@ def takers(s: State, without: Collection[NodeId] = ()) -> list[Capacity]:
         peer = s.group.peers[node]
         able = peer.capacity is not None and not peer.disallowed and peer.inventory.complete
         if able and peer.capacity is not None and node not in s.keeping.ledger.excused and node not in without:
-            found.append(peer.capacity)
+            taken = _taken(s, peer.inventory)
+            found.append(replace(peer.capacity, taken=taken) if taken else peer.capacity)
     return found
+
+
+def _taken(s: State, said: Inventory) -> frozenset[VmName]:
+    """The names of the ledger's VMs that other VMs have on a member."""
+    rows = s.keeping.ledger.placements
+    running = (each.vm for each in said.copies)
+    taken = {vm.name for vm in running if vm.name in rows and not rows[vm.name].vm.is_same(vm.uuid)}
+    return frozenset(taken.union(name for name, _ in said.blocked))
 
 
 def occupied(s: State, without: Collection[VmName] = ()) -> list[Placement]:

@@ -15,15 +15,16 @@ from corolistener.core.ledger import EMPTY, Panic, Placed, Proven, Rows
 from corolistener.core.messages import Alarm, Confirm, Inventory, VmState
 from corolistener.core.notes import NoteCode
 from corolistener.core.placing import choose, shown
+from corolistener.core.presence import here as here
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 REMIND_MS = 60_000
 
 
-def here(s: State, node: NodeId) -> bool:
-    """It is of the line, or its daemon is being restarted, or about to say Hello."""
-    return node in s.group.peers or node in s.group.pending or node in s.group.here
+def out_of_sight(s: State) -> tuple[NodeId, ...]:
+    """The nodes that are gone and may have VMs, wanted or not: an operator may want to start one of them elsewhere."""
+    return tuple(sorted(node for node, names in s.keeping.ledger.at.items() if names and not here(s, node)))
 
 
 def owed(s: State) -> tuple[NodeId, ...]:
@@ -73,7 +74,7 @@ def _count(s: State, now: Instant) -> None:
             s.fencing.returned(node)
             s.desk.fences.discard(node)
     if s.quorate and s.group.settled and s.me in s.group.peers and not s.lapsed:
-        for node in (*owed(s), *s.desk.fences, *s.unattended):
+        for node in (*out_of_sight(s), *s.desk.fences, *s.unattended):
             s.fencing.gone.setdefault(node, now)
         if s.lease.valid(now):
             start.wait(s, owed(s), now)
@@ -103,8 +104,8 @@ def _changes(s: State, now: Instant) -> Rows:
 
 def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
     """The proofs that are there and not in the ledger yet."""
-    found, ledger = [], s.keeping.ledger
-    for node in sorted({*owed(s), *s.desk.fences, *s.unattended}):
+    found, ledger, wanted = [], s.keeping.ledger, {*owed(s), *s.desk.fences}
+    for node in sorted({*out_of_sight(s), *wanted, *s.unattended}):
         known = ledger.known.get(node)
         if known is None or node not in s.fencing.gone or ledger.proven(node) is not None:
             continue
@@ -113,7 +114,7 @@ def _proofs(s: State, now: Instant) -> tuple[Proven, ...]:
             found.append(seen)
             s.out.note(NoteCode.PROVEN, node=node, proof=seen.kind.value, by=seen.by or s.me)
             s.told.pop(f"owed-{node}", None)
-        elif node in s.keeping.ledger.at or node in s.desk.fences:
+        elif node in wanted:
             _remind(s, node, now)
     return tuple(found)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from corolistener.core.capacity import Capacity, Refusal
 from corolistener.core.ledger import Excused, Placed
 from corolistener.core.placing import choose, takers
-from corolistener.core.recovery import here
+from corolistener.core.presence import here
 from corolistener.core.reports import Report, Trouble, VmState
 from corolistener.core.state import State
 from corolistener.ids import NodeId, VmName
@@ -35,6 +35,7 @@ class VmStatus:
     `copies` and `troubles`: what members report of it, by node. `owed`: it should run, and nobody is making it; `why` is then
     panic, frozen, no-proof, no-room (`refusals` say more), given-up or soon. `local`: storages it needs that no other member
     reaches. `pause`: why it is suspended, where that is known: a word of `Pause`.
+    `unmanaged`: why its node would not adopt it any more. `others`: other VMs of its name, by node, with their UUIDs.
     """
 
     placed: Placed
@@ -45,6 +46,8 @@ class VmStatus:
     refusals: tuple[Refusal, ...] = ()
     local: tuple[str, ...] = ()
     pause: str = ""
+    unmanaged: str = ""
+    others: tuple[tuple[NodeId, str], ...] = ()
 
     @property
     def owed(self) -> bool:
@@ -74,6 +77,7 @@ class Sight:
 
     reports: dict[VmName, dict[NodeId, Report]] = field(default_factory=lambda: defaultdict(dict))
     troubles: dict[VmName, dict[NodeId, Trouble]] = field(default_factory=lambda: defaultdict(dict))
+    others: dict[VmName, dict[NodeId, str]] = field(default_factory=lambda: defaultdict(dict))
     storages: Counter[str] = field(default_factory=Counter)
     carriers: int = 0
     present: frozenset[NodeId] = frozenset()
@@ -107,9 +111,12 @@ def _status(s: State, row: Placed, sight: Sight) -> VmStatus:
     name, state = row.vm.name, _state(s, row, sight)
     why, refusals = _owed(s, row, state, sight)
     reports, troubles = sorted(sight.reports[name].items()), sorted(sight.troubles[name].items())
-    pause = next((report.pause for node, report in reports if node in row.holders and report.pause), "")
+    held = [report for node, report in reports if node in row.holders]
+    pause = next((each.pause for each in held if each.pause), "")
+    unmanaged = next((each.unmanaged for each in held if each.unmanaged), "")
     shown = pause if state == VmState.SUSPENDED.value else ""
-    return VmStatus(row, state, tuple(reports), tuple(troubles), why, refusals, _local(row, sight), shown)
+    others, local = tuple(sorted(sight.others[name].items())), _local(row, sight)
+    return VmStatus(row, state, tuple(reports), tuple(troubles), why, refusals, local, shown, unmanaged, others)
 
 
 def _sight(s: State, names: set[VmName]) -> Sight:
@@ -117,8 +124,14 @@ def _sight(s: State, names: set[VmName]) -> Sight:
     for node in sorted(sight.present):
         peer = s.group.peers[node]
         for report in peer.inventory.copies:
-            if report.vm.name in names:
-                sight.reports[report.vm.name][node] = report
+            row = s.keeping.ledger.row_of(report.vm)
+            if row is not None and row.vm.name in names:
+                sight.reports[row.vm.name][node] = report
+            elif report.vm.name in names:
+                sight.others[report.vm.name][node] = report.vm.uuid
+        for name, uuid in peer.inventory.blocked:
+            if name in names:
+                sight.others[name][node] = uuid
         for trouble in peer.inventory.troubles:
             if trouble.name in names:
                 sight.troubles[trouble.name][node] = trouble

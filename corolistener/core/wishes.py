@@ -51,6 +51,13 @@ class WishOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetOrder:
+    """The ledger is to forget the VM: it is not started any more, and its name is free."""
+
+    name: VmName
+
+
+@dataclass(frozen=True, slots=True)
 class ExcuseOrder:
     """A node is given no VMs (`on`), and its own are moved off (`drain`); or it is as every other again.
 
@@ -70,4 +77,4 @@ class FenceOrder:
     node: NodeId
 
 
-Order = StartOrder | StopOrder | MoveOrder | WishOrder | ExcuseOrder | FenceOrder
+Order = StartOrder | StopOrder | MoveOrder | WishOrder | ExcuseOrder | FenceOrder | ForgetOrder

@@ -94,7 +94,7 @@ class Estate:
             migrate_uri=vms.migrate_uri,
             migrate_tls=vms.migrate_tls,
         )
-        hypervisor = Hypervisor(made, self.me, self._observe, self._say, self.definitions.text)
+        hypervisor = Hypervisor(made, self.me, self._observe, self._say, self.definitions.text, self.definitions.keep)
         hypervisor.on_capacity = self._measured
         return hypervisor
 

@@ -9,7 +9,17 @@ from corolistener.core.ledger import Placed
 from corolistener.core.placing import what_if
 from corolistener.core.state import State
 from corolistener.core.vm_status import IN_DOUBT, CarrierStatus, VmStatus, Wanted, carriers_of, counts_of, undecided, vms_of
-from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder, Wishes, WishOrder
+from corolistener.core.wishes import (
+    ExcuseOrder,
+    FenceOrder,
+    ForgetOrder,
+    MoveOrder,
+    Order,
+    StartOrder,
+    StopOrder,
+    Wishes,
+    WishOrder,
+)
 from corolistener.daemon.asked import shown
 from corolistener.errors import RequestRefused
 from corolistener.ids import NodeId, VmName
@@ -30,7 +40,7 @@ KIB = 1024
 
 def orders(verb: str) -> bool:
     """Whether a verb is an order of core/wishes."""
-    return verb in ("vm-start", "vm-stop", "vm-move", "vm-set", "maintenance", "fence")
+    return verb in ("vm-start", "vm-stop", "vm-move", "vm-set", "vm-forget", "maintenance", "fence")
 
 
 def order_of(verb: str, args: Frame, nodelist: Iterable[NodeId]) -> Order:
@@ -38,6 +48,8 @@ def order_of(verb: str, args: Frame, nodelist: Iterable[NodeId]) -> Order:
     match verb:
         case "vm-start":
             return StartOrder(name_in(args), node_in(args, "node", optional=True))
+        case "vm-forget":
+            return ForgetOrder(name_in(args))
         case "vm-stop":
             return StopOrder(name_in(args), _yes(args, "force", False))
         case "vm-move":
@@ -146,8 +158,19 @@ def vms_frame(s: State, args: Frame, unmanaged: Iterable[tuple[str, str]]) -> Fr
         "states": dict(states),
         "owed": dict(owed),
         "nodes": [_carrier(each) for each in carriers_of(s)] if first else [],
-        "unmanaged": [{"name": name, "why": why} for name, why in sorted(unmanaged)] if first else [],
+        "unmanaged": _let_go(s, unmanaged) if first else [],
     }
+
+
+def _let_go(s: State, here: Iterable[tuple[str, str]]) -> list[Frame]:
+    """What is not cared for: on this node, and what members report though the ledger does not know it."""
+    found: list[Frame] = [{"name": name, "why": why, "node": None} for name, why in sorted(here)]
+    for node in s.group.present:
+        for each in s.group.peers[node].inventory.copies:
+            if each.unmanaged and s.keeping.ledger.row_of(each.vm) is None:
+                found = [one for one in found if one["name"] != each.vm.name]
+                found.append({"name": each.vm.name, "why": each.unmanaged, "node": node})
+    return found
 
 
 def _vm(status: VmStatus, node_name: str) -> Frame:
@@ -174,6 +197,9 @@ def _vm(status: VmStatus, node_name: str) -> Frame:
         "live": row.live,
         "tried": list(row.tried),
         "local": list(status.local),
+        "unmanaged": status.unmanaged,
+        "others": [{"node": node, "uuid": uuid} for node, uuid in status.others],
+        "uuid": vm.uuid,
         "troubles": [
             {"node": node, "why": each.why, "given_up": each.given_up == row.generation} for node, each in status.troubles
         ],

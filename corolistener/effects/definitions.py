@@ -21,6 +21,9 @@ from corolistener.ids import VmName
 
 KEPT = 10
 SUFFIX = ".xml"
+LONG = 240
+"""Bytes of a file's name, which may have 255 at most: a character of a VM's name can need nine of them."""
+NAME = "name"
 PREFIX = "vm-"
 """Before a VM's name, so that none is a name that directories give a meaning of their own."""
 
@@ -60,12 +63,16 @@ class Definitions:
             raise EffectError("definition", f"{path}: damaged")
         return text
 
+    def keep(self, name: VmName, text: bytes) -> None:
+        """Write down a text that a hypervisor is about to forget. Blocks. Raises EffectError."""
+        self._keep(name, checksum(text), text)
+
     def _recall(self) -> Shelved:
         found = []
         try:
             for vm in sorted(self._directory.iterdir()) if self._directory.exists() else ():
                 if vm.name.startswith(PREFIX) and vm.is_dir():
-                    name = VmName(unquote(vm.name.removeprefix(PREFIX)))
+                    name = _name_of(vm)
                     found += [(name, each.stem) for each in sorted(vm.iterdir()) if each.suffix == SUFFIX]
         except OSError as error:
             raise EffectError("definitions", files.words(error, self._directory)) from None
@@ -89,6 +96,8 @@ class Definitions:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             for directory in new:
                 files.sync_directory(directory.parent)
+            if path.parent.name != PREFIX + quote(name, safe=""):
+                files.put(path.parent / NAME, name.encode(), files.Owner(0o600), path.parent / f"{NAME}.new")
             files.put(path, text, files.Owner(0o600), path.with_suffix(".new"))
         except OSError as error:
             raise EffectError("definition", files.words(error, path)) from None
@@ -103,4 +112,17 @@ class Definitions:
                 old.unlink()
 
     def _path(self, name: VmName, definition: str) -> Path:
-        return self._directory / (PREFIX + quote(name, safe="")) / (quote(definition, safe="") + SUFFIX)
+        return self._directory / _directory_of(name) / (quote(definition, safe="") + SUFFIX)
+
+
+def _directory_of(name: VmName) -> str:
+    """A name that is too long for a file system is cut, and its checksum tells it from others that begin alike."""
+    whole = PREFIX + quote(name, safe="")
+    return whole if len(whole) <= LONG else f"{whole[: LONG - 65]}~{checksum(name.encode())}"
+
+
+def _name_of(directory: Path) -> VmName:
+    """The inverse; a name that was cut is in a file beside the definitions."""
+    if "~" in directory.name and (directory / NAME).exists():
+        return VmName((directory / NAME).read_text(encoding="utf-8"))
+    return VmName(unquote(directory.name.removeprefix(PREFIX)))

@@ -16,6 +16,7 @@ from corolistener.ids import NodeId
 from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
+from corolistener.sim.identity_faults import IDENTITY_FAULTS
 from corolistener.sim.pause_faults import PAUSE_FAULTS
 from corolistener.sim.service_faults import SERVICE_FAULTS
 from corolistener.sim.start_faults import START_FAULTS
@@ -305,6 +306,6 @@ FAULTS |= SERVICE_FAULTS
 LEDGER_FAULTS = {**START_FAULTS, **STORE_FAULTS, **TIME_FAULTS}
 """Starts, stores that go back, and what stops time: drawn like those of VMs."""
 MORE_FAULTS = {**CARE_FAULTS, **LEDGER_FAULTS, **PAUSE_FAULTS}
-ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS}
+ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS, **IDENTITY_FAULTS}
 ALL_CONDITIONS = {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

@@ -1,20 +1,20 @@
 """A virtual hypervisor: the copies of VMs on one machine, what it does to them, and what it tells of them.
 
 It outlives the daemon and dies with the machine. Like libvirt it does one thing at a time to a VM, in the order of asking,
-and goes on with what it was asked when nobody waits for the answer any more.
-"""
+and goes on with what it was asked when nobody waits for the answer any more."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
+from corolistener.core.actions import EditVm, MarkVm, MigrateVm, Reason, ResumeVm, ShutDownVm, StartVm, StopVm, SuspendVm
 from corolistener.core.capacity import Vm
-from corolistener.core.events import Copied, CopyChanged, Event, HypervisorLost, Listed, Outcome, Pause, Result
+from corolistener.core.events import Copied, CopyChanged, DefinitionSeen, Event, HypervisorLost, Listed, Outcome, Pause, Result
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.executions import NEWS_MS, Executions
 from corolistener.sim.heap import Chance, Heap
+from corolistener.sim.identity import barred
 from corolistener.sim.instances import Instance, defined, image_of
 
 VmAction = StartVm | ResumeVm | SuspendVm | StopVm | MarkVm | MigrateVm | ShutDownVm | EditVm
@@ -84,6 +84,7 @@ class Hypervisor:
         self.copies: dict[VmName, Instance] = {}
         self.storages: set[str] = set()
         self.hidden: set[VmName] = set()
+        self.defined: dict[VmName, str] = {}
         self.jobs: dict[VmName, deque[Job]] = {}
         self.answers = True
         self.frozen = False
@@ -114,7 +115,8 @@ class Hypervisor:
                 for _, copy in sorted(self.copies.items()):
                     if self.copied(copy).vm.definition:
                         listener(defined(copy.vm))
-                listener(Listed(tuple(self.copied(copy) for _, copy in sorted(self.copies.items()))))
+                told = tuple(self.copied(copy) for _, copy in sorted(self.copies.items()))
+                listener(Listed(told, tuple(sorted(self.defined.items()))))
                 for name, by_user in sorted(self.unheard.items()):
                     if name not in self.copies:
                         self._ended(name, by_user)
@@ -146,7 +148,7 @@ class Hypervisor:
 
         self.heap.at(self.news_due, tell)
 
-    def _changed(self, name: VmName, by_user: bool = False) -> None:
+    def changed(self, name: VmName, by_user: bool = False) -> None:
         copy = self.copies.get(name)
         if copy is None:
             self._ended(name, by_user)
@@ -189,6 +191,12 @@ class Hypervisor:
     def copied(self, copy: Instance) -> Copied:
         """What a daemon is told of an instance, whatever the settings say."""
         return copy.copied(copy.vm.name in self.hidden)
+
+    def define(self, name: VmName, uuid: str) -> None:
+        """A definition comes, or (uuid '') goes."""
+        if self.defined.get(name, "") != uuid:
+            self.defined.update({name: uuid}) if uuid else self.defined.pop(name)
+            self._tell(lambda: DefinitionSeen(name, uuid))
 
     # What is asked
 
@@ -243,7 +251,7 @@ class Hypervisor:
         hindered = self.frozen or any(fault.startswith("vm-start") for fault in self.faults)
         if job not in self.jobs.get(name, ()) or name in self.copies or hindered or not isinstance(job.action, StartVm):
             return
-        if name in self.hidden or any(each.vm.uuid == job.action.vm.uuid != "" for each in self.copies.values()):
+        if barred(self, job.action.vm):
             return
         if job.action.vm.storages <= self.storages and not self.locked(job.action.vm):
             copy = self.copies[name] = Instance(job.action.vm, making=True)
@@ -258,7 +266,7 @@ class Hypervisor:
         self.jobs[name].remove(job)
         outcome = self.carry_out(job.action)
         if outcome.result is not Result.DONE:
-            self._changed(name)  # whoever asked looks again when the call has come back
+            self.changed(name)  # whoever asked looks again when the call has come back
         self._advance(name)
         job.answer(outcome)
 
@@ -280,10 +288,8 @@ class Hypervisor:
             return Outcome(Result.DONE) if gone else Outcome(Result.FAILED, "another VM of this name is here")
         match action:
             case StartVm(vm=vm, generation=generation):
-                if vm.name in self.hidden:
-                    return Outcome(Result.FAILED, "it would not be ours: the settings say so")
-                if any(vm.uuid and each.vm.uuid == vm.uuid and each is not copy for each in self.copies.values()):
-                    return Outcome(Result.FAILED, "it runs here under another name")
+                if why := barred(self, vm):
+                    return Outcome(Result.FAILED, why)
                 if copy is None and not vm.storages <= self.storages:
                     return Outcome(Result.FAILED, f"cannot access storage {min(vm.storages - self.storages)}")
                 if copy is None and self.locked(vm):
@@ -292,6 +298,7 @@ class Hypervisor:
                     copy = self.copies[name] = Instance(vm, making=True)
                 if copy.making:
                     copy.generation, copy.making = generation, False
+                    self.define(name, vm.uuid)
             case ResumeVm():
                 if copy is None or copy.arriving:
                     return Outcome(Result.FAILED, "no such domain" if copy is None else "its memory is still arriving")
@@ -309,6 +316,8 @@ class Hypervisor:
                 if copy is not None:
                     self._halt(copy)
                     del self.copies[name]
+                if isinstance(action, StopVm) and action.reason is Reason.MOVED and uuid == self.defined.get(name):
+                    self.define(name, "")
                 self._stopped(name)
                 return Outcome(Result.DONE)
             case MarkVm(generation=generation):
@@ -324,7 +333,7 @@ class Hypervisor:
                 if isinstance(action, ShutDownVm):
                     copy.ending = True
                     self.heap.after(self.chance.vary(*GUEST_ENDS_MS), lambda: self._guest_ends(name, copy))
-        self._changed(name)
+        self.changed(name)
         return Outcome(Result.DONE)
 
     def _guest_ends(self, name: VmName, copy: Instance) -> None:
@@ -341,7 +350,7 @@ class Hypervisor:
         if not copy.vm.storages <= other.storages:
             return False
         other.copies[action.name] = Instance(copy.vm, generation=copy.generation, arriving=True)
-        other._changed(action.name)
+        other.changed(action.name)
         return True
 
     def _migrated(self, action: MigrateVm, copy: Instance | None) -> Outcome:
@@ -354,12 +363,14 @@ class Hypervisor:
         self._halt(copy)
         arrived.arriving = False
         other._run(arrived, stray=False)
-        other._changed(name)
+        other.changed(name)
         if f"{kind_of(action)}-halves" in self.faults:
-            self._changed(name)
+            self.changed(name)
             return Outcome(Result.FAILED, "connection reset by peer")
         del self.copies[name]
-        self._changed(name)
+        other.define(name, copy.vm.uuid)
+        self.define(name, "")
+        self.changed(name)
         return Outcome(Result.DONE)
 
     def _end_migration(self, job: Job, why: str) -> None:
@@ -393,7 +404,7 @@ class Hypervisor:
         copy = self.copies.get(name)
         if copy is not None and copy.arriving and which in (None, copy):
             del self.copies[name]
-            self._changed(name)
+            self.changed(name)
 
     def _run(self, copy: Instance, stray: bool, by_hand: bool = False) -> None:
         copy.running = True
@@ -411,8 +422,9 @@ class Hypervisor:
         """A user starts it here; a suspended copy is resumed."""
         copy = self.copies.setdefault(vm.name, Instance(vm))
         if not copy.arriving:
+            self.define(vm.name, vm.uuid)
             self._run(copy, stray, by_hand=True)
-            self._changed(vm.name)
+            self.changed(vm.name)
 
     def suspend_by_hand(self, name: VmName, pause: Pause = Pause.CALL) -> Instance | None:
         """A user suspends it, or it is paused for another reason; what was running then."""
@@ -420,7 +432,7 @@ class Hypervisor:
         if copy is None or not copy.running:
             return None
         self._halt(copy, pause)
-        self._changed(name)
+        self.changed(name)
         return copy
 
     def stumble(self, copy: Instance, resumed: bool = False) -> None:
@@ -429,7 +441,7 @@ class Hypervisor:
             self._halt(copy, Pause.IO_ERROR)
             if resumed:
                 self.stumbles.append((self.heap.now, copy.vm.name))
-            self._changed(copy.vm.name)
+            self.changed(copy.vm.name)
 
     def be_busy(self, name: VmName, lasts: int) -> None:
         """A user has it dumped, say: it is paused for so long, and goes on by itself, unless that is ended."""
@@ -440,7 +452,7 @@ class Hypervisor:
             still = copy is not None and self.copies.get(name) is copy and copy.pause is Pause.BUSY and copy.since == since
             if copy is not None and still and not copy.running and not self.frozen:
                 self._run(copy, stray=False, by_hand=True)
-                self._changed(name)
+                self.changed(name)
 
         self.heap.after(lasts, over)
 

@@ -19,9 +19,20 @@ from corolistener.core.actions import (
     TicketedAction,
 )
 from corolistener.core.notes import NoteCode
-from corolistener.core.wishes import ExcuseOrder, FenceOrder, MoveOrder, Order, StartOrder, StopOrder, Wishes, WishOrder
+from corolistener.core.wishes import (
+    ExcuseOrder,
+    FenceOrder,
+    ForgetOrder,
+    MoveOrder,
+    Order,
+    StartOrder,
+    StopOrder,
+    Wishes,
+    WishOrder,
+)
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.agents import Manner
+from corolistener.sim.identity_faults import IDENTITY_FAULTS
 from corolistener.sim.start_faults import cold_start
 from corolistener.sim.store_faults import goes_back
 from corolistener.sim.vms import STORAGE, Estate, read_options, read_vm, span_ms
@@ -156,6 +167,7 @@ class VmVerbs:
             "excuse": lambda: ExcuseOrder(_node(what), drain="drain" in words),
             "readmit": lambda: ExcuseOrder(_node(what), on=False),
             "fence": lambda: FenceOrder(_node(what)),
+            "forget": lambda: ForgetOrder(VmName(what)),
         }
         if verb not in orders:
             raise ValueError(f"nobody can order {verb!r}: {', '.join(orders)}")
@@ -167,6 +179,11 @@ class VmVerbs:
         assert self.world is not None
         back = cold_start(self.world, NodeId(0), words)
         back()
+
+    def do_identity(self, fault: str, name: str, *words: str) -> None:
+        """What is done to the identity of a VM, for good: `identity vm-hidden n3 VM` and so on (sim/identity_faults)."""
+        assert self.world is not None
+        IDENTITY_FAULTS[fault].strike(self.world, _node(name), words)
 
     def do_panic(self, name: str, *reason: str) -> None:
         self.estate.alarm(_node(name), calm=False, reason=" ".join(reason))

@@ -16,6 +16,7 @@ from corolistener.sim import care_faults, checkers, cluster, service_faults
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, MORE_FAULTS, Entry, inject
+from corolistener.sim.identity_faults import IDENTITY_FAULTS
 from corolistener.sim.seeds_vms import draw_vms
 from corolistener.sim.seeds_votes import draw_votes, may_stay_off
 from corolistener.sim.vm_faults import VM_FAULTS
@@ -39,6 +40,8 @@ START_GRACE_MS = (60_000, 20_000, 20_000, 5000)
 CONDITIONAL = 0.25
 INSTALLED = 0.1
 """So many clusters are installed while their VMs run already."""
+IDENTITIES = 0.35
+"""In so many runs users and administrators change what their VMs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
             created = min((each.at for each in entries if each.fault == "vm-created"), default=now) + CREATING_MS // 2
             anew = care_faults.installation(dice, boots, created)
             entries += [Entry(at, fault, f"n{node}") for at, fault, node in anew]
+        if dice.random() < IDENTITIES:
+            entries += _identities(dice, names, ends - faults_ms, ends, drawn.excluded)
     if any(each.fault == "store-goes-back" for each in entries):
         absent = ()  # a lost disk beside nodes that stay off may be more than a minority: then the ledger waits for a human
     return Plan(
@@ -170,6 +175,13 @@ def _entry(
     target = f"{MASTER}|{node}" if dice.random() < 0.5 else IT if when is not None else node
     lasts = dice.choice(fault.lasts) if fault.lasts else None
     return Entry(now, name, target, fault.words(dice, nodes), lasts, when)
+
+
+def _identities(dice: Random, nodes: list[NodeId], now: int, ends: int, excluded: frozenset[str]) -> list[Entry]:
+    """A few changes of what VMs are, beside all else. Hiding a VM restarts a daemon: not where that must not happen."""
+    barred = {"vm-hidden"} if "daemon-killed" in excluded else set()
+    weights = tuple((name, fault.weight * (name not in barred)) for name, fault in IDENTITY_FAULTS.items())
+    return [_entry(dice, dice.randint(now, ends), weights, nodes, CONDITIONS) for _ in range(dice.randint(1, 5))]
 
 
 class Played:

@@ -17,10 +17,11 @@ from corolistener.core.messages import Chapter, Entries, Farewell, Message, Open
 from corolistener.core.reports import Inventory
 from corolistener.core.state import State
 from corolistener.ids import Instant, NodeId, VmName
-from corolistener.sim import accounts
+from corolistener.sim import accounts, identity_checkers
 from corolistener.sim.end_checkers import started_again
 from corolistener.sim.executions import Interval
 from corolistener.sim.hypervisor import kind_of, name_of
+from corolistener.sim.instances import image_of
 from corolistener.sim.leaving_checkers import locked_at_farewell
 from corolistener.sim.machines import Machine
 from corolistener.sim.pause_checkers import Pauses
@@ -98,7 +99,10 @@ class VmChecker:
 
     def _astray(self, each: Interval) -> bool:
         """Its user started two of it, and the ledger has it where this one is not."""
-        row = self.estate.newest().placements.get(each.vm) if each.by_hand and each.vm in self.estate.users.doubled else None
+        if not each.by_hand or each.vm not in self.estate.users.doubled:
+            return False
+        copy = identity_checkers.instance(self.estate, each.node, each.vm)
+        row = self.estate.newest().row_of(copy.vm) if copy is not None else None
         return row is not None and each.node not in row.holders
 
     def _known_since(self, name: VmName, each: Interval) -> int:
@@ -150,7 +154,7 @@ class VmChecker:
         suspects = {node for node in self.estate.nodes if self.lease_until.get(node, 0) <= now or node in self.unlicensed}
         for node in sorted(suspects):
             for each in self.estate.executions.on(node):
-                if self.unheard_of(each):
+                if self.unheard_of(each) or identity_checkers.strange(self.estate, node, each.vm):
                     continue
                 watchdog = self.estate.nodes[node].watchdog
                 begun = max(self.lease_until.get(node, 0), each.since, watchdog.armed_at)
@@ -177,6 +181,7 @@ class VmChecker:
 
     def before(self, machine: Machine, action: TicketedAction) -> None:
         """An action is about to be given to a neighbour."""
+        self.found(identity_checkers.touches(self.estate, machine.id, action))
         match action:
             case StartVm() | ResumeVm():
                 self.found(self.promises.broken(machine.id, action))
@@ -191,7 +196,9 @@ class VmChecker:
                 if ends is None or not_after > ends:
                     self.found(f"node {machine.id} feeds its watchdog under a lease that it has not")
             case FeedWatchdog(until=None) if machine.id not in self.world.checker.away:  # else it is just going on
-                for each in [each for each in self.estate.executions.on(machine.id) if not self.unheard_of(each)]:
+                for each in self.estate.executions.on(machine.id):
+                    if self.unheard_of(each) or identity_checkers.strange(self.estate, machine.id, each.vm):
+                        continue
                     told = max(
                         each.since,
                         self.world.checker.back.get(machine.id, 0),
@@ -203,14 +210,15 @@ class VmChecker:
     def created(self, node: NodeId, action: StartVm) -> None:
         """A copy is created suspended: it runs after another look at the lease. One by hand has no label."""
         name, copy = action.vm.name, self.estate.nodes[node].hypervisor.copies.get(action.vm.name)
-        runs = self.estate.executions.now.get(name, {}).get(node)
+        runs = self.estate.executions.now.get(image_of(action.vm), {}).get(node)
         ours = copy is not None and copy.generation == action.generation
         if ours and runs is not None and runs.since == self.world.heap.now:
             self.found(f"{name} was created running on node {node}")
 
     def _former_holders_stopped(self, node: NodeId, name: VmName, what: str) -> None:
         """No start without a proof for every former holder: in truth it does not execute it, nor is about to."""
-        for other, each in self.estate.executions.now.get(name, {}).items():
+        row = self.world.daemons[node].pump.core.state.keeping.ledger.placements.get(name)
+        for other, each in self.estate.executions.now.get(image_of(row.vm) if row is not None else name, {}).items():
             if other != node and not each.stray and not self._astray(each):
                 self.found(f"{what}({name}) on node {node} while it runs on node {other}")
         for other, at in self.estate.nodes.items():
@@ -260,8 +268,7 @@ class VmChecker:
         after = Ledger()
         after.take(s.keeping.ledger.rows())
         after.take(message.rows)
-        for name in message.rows.forgotten:
-            self.found(f"{name} is forgotten by node {node}")
+        self.found(identity_checkers.forgets(self.estate, s.keeping.ledger, message.rows))
         for row in message.rows.placed:
             before = s.keeping.ledger.placements.get(row.vm.name)
             if before is not None:
@@ -269,10 +276,11 @@ class VmChecker:
 
     def _row(self, s: State, before: Placed, row: Placed, after: Ledger) -> None:
         name = row.vm.name
-        if before.on and not row.on and name not in self.estate.users.shut_down:
+        users = self.estate.users
+        if before.on and not row.on and name not in users.shut_down and row.vm.uuid not in users.ended:
             self.found(f"{name} is taken to be shut down, and no user did that")
         for node in set(before.holders) - set(row.holders):
-            runs = self.estate.executions.now.get(name, {}).get(node)
+            runs = self.estate.executions.now.get(image_of(before.vm), {}).get(node)
             proof = after.proven(node)
             machine = self.world.machines[node]
             same = proof is not None and machine.powered and proof.boot == f"boot-{node}-{machine.boot}"
@@ -411,14 +419,15 @@ def unsettled(world: "World", estate: "Estate", states: dict[NodeId, State]) -> 
             return why
     for name, wanted in estate.users.wanted.items():
         runs = estate.executions.now.get(name, {})
-        if wanted and runs and name not in first.ledger.placements:
+        let_go = any(identity_checkers.strange(estate, node, name) for node in runs)
+        if wanted and runs and not let_go and all(image_of(row.vm) != name for row in first.ledger.placements.values()):
             return f"{name} runs on {sorted(runs)} and is in nobody's care"
     return None
 
 
 def _vm_unsettled(estate: "Estate", states: dict[NodeId, State], ledger: Ledger, name: VmName, row: Placed) -> str | None:
     copies = {node: at.hypervisor.copies[name] for node, at in estate.nodes.items() if name in at.hypervisor.copies}
-    running = sorted(estate.executions.now.get(name, {}))
+    running = sorted(estate.executions.now.get(image_of(row.vm), {}))
     if row.frozen:
         return f"{name} is frozen and runs on {running}" if len(running) > 1 else None
     if row.to:

@@ -1,7 +1,6 @@
 """Everything about VMs in a world: hypervisors, watchdogs, fence agents, and the users who own the VMs.
 
-None of it is there in a world without `VmOptions`. What the users want is remembered here (`wanted`), so that checkers can
-hold the cluster to it.
+None of it is there in a world without `VmOptions`. What users want is remembered (`wanted`): checkers hold the cluster to it.
 """
 
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from corolistener.sim import settings
 from corolistener.sim.agents import Agent, Manner
 from corolistener.sim.executions import Executions
 from corolistener.sim.hypervisor import Hypervisor
+from corolistener.sim.identity import put_right
 from corolistener.sim.instances import Instance, known_as, uuid_of
 from corolistener.sim.machines import Port
 from corolistener.sim.settings import Said
@@ -93,12 +93,17 @@ class Node:
 
 @dataclass(slots=True)
 class Users:
-    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand."""
+    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand.
+
+    `let_go`: the VMs that they took out of care at some time, by whatever means. `ended`: UUIDs of twins that they shut down.
+    """
 
     vms: dict[VmName, Vm] = field(default_factory=dict)
     wanted: dict[VmName, bool] = field(default_factory=dict)
     shut_down: set[VmName] = field(default_factory=set)
     doubled: set[VmName] = field(default_factory=set)
+    let_go: set[VmName] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     downs: dict[VmName, "Down"] = field(default_factory=dict)
     paused: dict[VmName, "Rest"] = field(default_factory=dict)
 
@@ -156,18 +161,16 @@ class Estate:
         )
 
     def _reach(self, node: NodeId, other: NodeId, anyway: bool) -> Hypervisor | None:
-        world = self.world
         if other not in self.nodes:
             return None
-        there = world.machines[other].powered and self.nodes[other].hypervisor.answers
-        joined = world.totem.hears(node, other)
-        return self.nodes[other].hypervisor if anyway or (there and joined) else None
+        there = self.world.machines[other].powered and self.nodes[other].hypervisor.answers
+        return self.nodes[other].hypervisor if anyway or (there and self.world.totem.hears(node, other)) else None
 
     def _locked(self, node: NodeId, vm: Vm) -> bool:
         """Another machine has the image open."""
         others = [each.hypervisor.copies.get(vm.name) for other, each in self.nodes.items() if other != node]
-        there = [copy for copy in others if copy is not None and not copy.arriving and copy.vm.is_same(vm.uuid)]
-        return self.options.locks and bool(there)
+        there = (copy for copy in others if copy is not None and not copy.arriving)
+        return self.options.locks and any(copy.vm.is_same(vm.uuid) for copy in there)
 
     def _reset(self, node: NodeId, why: str) -> None:
         machine = self.world.machines[node]
@@ -263,16 +266,16 @@ class Estate:
 
     def start(self, name: VmName, node: NodeId) -> None:
         """A user starts a VM on a node, perhaps a second copy of it. Nothing happens on one without power or libvirtd."""
-        vm, hypervisor = self.users.vms[name], self.nodes[node].hypervisor
+        vm, hypervisor, row = self.users.vms[name], self.nodes[node].hypervisor, self.newest().placements.get(name)
         if not self.world.machines[node].powered or not hypervisor.answers or not vm.storages <= hypervisor.storages:
             return
-        row = self.newest().placements.get(name)
-        elsewhere = any(each.hypervisor.copies.get(name) for other, each in self.nodes.items() if other != node)
-        stray = elsewhere or (row is not None and node not in row.holders)
+        stray = any(each.hypervisor.copies.get(name) for other, each in self.nodes.items() if other != node)
+        stray = stray or (row is not None and node not in row.holders)
         if stray:
             self.users.doubled.add(name)
         self.users.wanted[name] = True
-        self.users.paused.pop(name, None)
+        if (rest := self.users.paused.get(name)) is not None and rest.node == node:
+            del self.users.paused[name]  # a second instance elsewhere ends no pause of the first one
         hypervisor.start_by_hand(vm, stray)
         self.world.changed()
 
@@ -304,8 +307,7 @@ class Estate:
 
     def measure(self, node: NodeId) -> None:
         """The hypervisor says what the node has, or, while it is `unmeasured`, that it does not know."""
-        daemon = self.world.daemons.get(node)
-        capacity = self.care_of(node).capacity
+        daemon, capacity = self.world.daemons.get(node), self.care_of(node).capacity
         if daemon is not None and daemon.config.care.capacity != capacity:
             self.world.configure(node, care=replace(daemon.config.care, capacity=capacity))
 
@@ -393,6 +395,7 @@ class Estate:
             self.measure(node)
             at.hypervisor.storages.add(STORAGE)
             at.agent.manner, at.agent.latency_ms = Manner.WORKS, None
+            self.users.ended |= put_right(at.hypervisor)
             self.start_hypervisor(node)
 
     def keep_up(self, absent: Sequence[NodeId] = ()) -> None:

@@ -32,6 +32,7 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     vm-move         vm, live (true, false), and `to` if wanted
     vm-set          vm, and what shall change of priority, order, together [groups], apart [groups], nodes [ids; none for any],
                     managed (true, false)
+    vm-forget       vm: the cluster knows it no more, and its name is free; refused for one that runs and would be adopted
     maintenance     node, on (true, false), and drain: true to have its VMs moved off
     fence           node: a lost one, whose fence agents are to be tried now
     join-token       answers {token, from}: for `config pull --from FROM --token -` on a new node
@@ -82,15 +83,18 @@ PLAN: what the master would decide, were these nodes lost and proven now, or dra
 VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where names or after were given, `states` and
 `owed` but where most is 0.
 
-    vms        [{name, node, node_name, to, state, pause, on, frozen, generation, priority, order, memory_mib, cpus, storages,
-               together, apart, nodes, definition, live, tried, local, troubles, copies, owed, why, refusals}]
+    vms        [{name, node, node_name, to, state, pause, on, frozen, generation, priority, order, memory_mib, cpus,
+               storages, together, apart, nodes, definition, live, tried, local, uuid,
+               unmanaged, others, troubles, copies, owed, why, refusals}]
                node where it belongs, `to` where it goes (null: nowhere), live or by being stopped; state "running",
                "suspended", "starting", "none", "in-doubt" or "lost" with its node; pause why it is suspended, where that is
                known: "user" (its user's will), "busy" (a dump, a save, a snapshot), "starting", "io-error", "panicked",
                "watchdog" (its own), or a word of a newer daemon; on whether it shall run; frozen why
                nothing is decided about it, or ""; nodes where it may run, null for any; definition the SHA-256 of what it
                is started from; tried the nodes that could not keep it running; local [storages] that no other member
-               reaches; troubles [{node, why, given_up}] and copies [{node, state, generation, stray, stuck}] what members
+               reaches; uuid what tells it from others of its name, unmanaged why its node would not adopt it any more, or "";
+               others [{node, uuid}] other VMs of its name; troubles [{node, why, given_up}] and copies
+               [{node, state, generation, stray, stuck}] what members
                say; owed whether it should run and nobody is making it; why then "no-proof", "no-room" (and refusals, as
                above), "given-up", "frozen", "panic" or "soon", else ""
     more       the name to go on after, null at the end
@@ -101,7 +105,8 @@ VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where 
                takes whether it is given VMs, why "left", "maintenance", "disallowed", "hypervisor-silent" or "settings" if
                not; memory_mib to storages null where unknown; limit null for none; vms how many shall run there;
                maintenance {drained, by, leaving}, null for none
-    unmanaged  [{name, why}]             what this node's hypervisor has and is not cared for
+    unmanaged  [{name, why, node}]       what is not cared for: what this node's hypervisor has (node null), and what runs on
+                                         others by its user's will
 """
 
 from __future__ import annotations
@@ -145,6 +150,7 @@ VERBS = {
     "vm-stop": ADMIN,
     "vm-move": ADMIN,
     "vm-set": ADMIN,
+    "vm-forget": ADMIN,
     "maintenance": ADMIN,
     "fence": ADMIN,
     "join-token": ADMIN,

@@ -64,6 +64,7 @@ ORDERS: dict[int, type[w.Order]] = {
     4: w.WishOrder,
     5: w.ExcuseOrder,
     6: w.FenceOrder,
+    7: w.ForgetOrder,
 }
 _NUMBERS = {cls: number for number, cls in TYPES.items()}
 _CHANGE_NUMBERS = {cls: number for number, cls in CHANGES.items()}

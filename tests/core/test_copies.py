@@ -11,7 +11,7 @@ from corolistener.core.config import Timing
 from corolistener.core.copies import Copies
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.instance import CRASHES_MS, SHUT_DOWN_MS, Aim, Copy, Deed
-from corolistener.core.ledger import Placed
+from corolistener.core.ledger import Ledger, Placed
 from corolistener.core.reports import Report, VmState
 from corolistener.core.telling import inventory
 from corolistener.ids import Instant, NodeId, Ticket, VmName
@@ -143,10 +143,10 @@ def test_nothing_is_quiet_before_the_hypervisor_has_said_what_there_is() -> None
     assert copies.quiet
     copies.lost()
     assert not copies.quiet
-    assert inventory(copies).copies[0].state is None
+    assert inventory(copies, Ledger(), NodeId(1)).copies[0].state is None
     copies.listed((), T0)
     assert copies.quiet
-    assert inventory(copies).complete
+    assert inventory(copies, Ledger(), NodeId(1)).complete
 
 
 def test_who_shuts_a_vm_down_means_it() -> None:
@@ -154,9 +154,9 @@ def test_who_shuts_a_vm_down_means_it() -> None:
     copies.listed((), T0)
     copies.seen(Copied(VM, RUNNING, 3))
     copies.gone(VM.name, True, T0, TIMING)
-    assert inventory(copies).ended == (VM.name,)
+    assert inventory(copies, Ledger(), NodeId(1)).ended == (VM.name,)
     copies.seen(Copied(VM, RUNNING, 0))
-    assert inventory(copies).ended == ()
+    assert inventory(copies, Ledger(), NodeId(1)).ended == ()
 
 
 def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() -> None:
@@ -166,8 +166,8 @@ def test_a_user_may_shut_a_vm_down_while_it_moves_and_its_leaving_is_no_crash() 
         copies.seen(Copied(VM, RUNNING, 3))
         copies.vms[VM.name].begin(Ticket(1), Deed.MIGRATE, 3)
         copies.gone(VM.name, by_user, T0, TIMING)
-        assert inventory(copies).ended == (VM.name,) * by_user
-        assert inventory(copies).troubles == ()
+        assert inventory(copies, Ledger(), NodeId(1)).ended == (VM.name,) * by_user
+        assert inventory(copies, Ledger(), NodeId(1)).troubles == ()
 
 
 def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
@@ -176,8 +176,8 @@ def test_who_was_asked_to_shut_down_did_not_do_so_by_its_users_will() -> None:
     copies.seen(Copied(VM, RUNNING, 3))
     copies.vms[VM.name].asked_at = T0
     copies.gone(VM.name, True, T0, TIMING)
-    assert inventory(copies).ended == ()
-    assert inventory(copies).troubles == ()
+    assert inventory(copies, Ledger(), NodeId(1)).ended == ()
+    assert inventory(copies, Ledger(), NodeId(1)).troubles == ()
     copies.gone(VmName("unknown"), True, T0, TIMING)
     assert list(copies.vms) == [VM.name]
 
@@ -191,10 +191,10 @@ def test_what_is_known_to_be_gone_has_not_ended_once_more() -> None:
     copies.vms[VM.name].end(Outcome(Result.DONE), T0, TIMING)
     copies.vms[VM.name].begin(Ticket(2), Deed.START, 3)
     copies.gone(VM.name, True, T0, TIMING)
-    assert inventory(copies).ended == ()
+    assert inventory(copies, Ledger(), NodeId(1)).ended == ()
     copies.lost()
     copies.gone(VM.name, True, T0, TIMING)
-    assert inventory(copies).ended == (VM.name,), "nobody knew what was there"
+    assert inventory(copies, Ledger(), NodeId(1)).ended == (VM.name,), "nobody knew what was there"
 
 
 def test_crashes_count_within_ten_minutes_and_each_waits_longer_but_the_first() -> None:
@@ -273,5 +273,5 @@ def test_a_former_process_may_have_asked_what_is_there_to_shut_down() -> None:
         copies.listed((Copied(VM, RUNNING, 3, ending=ending),), T0)
         copies.listed((Copied(VM, RUNNING, 3, ending=ending),), Instant(T0 + 1))
         copies.gone(VM.name, True, Instant(T0 + after), TIMING)
-        assert inventory(copies).ended == ended
-        assert inventory(copies).troubles == ()
+        assert inventory(copies, Ledger(), NodeId(1)).ended == ended
+        assert inventory(copies, Ledger(), NodeId(1)).troubles == ()

@@ -8,7 +8,7 @@ from corolistener.core.config import Timing
 from corolistener.core.copies import Copies
 from corolistener.core.events import Copied, Outcome, Result
 from corolistener.core.instance import CAUSE_MS, Aim, Copy, Deed
-from corolistener.core.ledger import Placed
+from corolistener.core.ledger import Ledger, Placed
 from corolistener.core.reports import VmState
 from corolistener.core.telling import inventory
 from corolistener.ids import Instant, NodeId, Ticket, VmName
@@ -42,9 +42,11 @@ def test_nothing_is_decided_before_the_cause_is_known(how: str) -> None:
     assert wanted(copy) is Aim.KEEP
     assert not copy.explain(Instant(LATER - 1), TIMING)
     assert not copy.idle
-    assert [each.state for each in inventory(copies).copies] == [None], "the others are told that it is in doubt"
-    assert inventory(copies).ended == ()
-    assert inventory(copies).troubles == ()
+    assert [each.state for each in inventory(copies, Ledger(), NodeId(1)).copies] == [None], (
+        "the others are told that it is in doubt"
+    )
+    assert inventory(copies, Ledger(), NodeId(1)).ended == ()
+    assert inventory(copies, Ledger(), NodeId(1)).troubles == ()
 
 
 @pytest.mark.parametrize("how", ["look", "list"])
@@ -52,12 +54,12 @@ def test_the_cause_follows(how: str) -> None:
     copies, copy = made()
     vanish(copies, how)
     copies.gone(VM.name, True, T0, TIMING)
-    assert inventory(copies).ended == (VM.name,)
+    assert inventory(copies, Ledger(), NodeId(1)).ended == (VM.name,)
     assert not copy.crashes
     copies, copy = made()
     vanish(copies, how)
     copies.gone(VM.name, False, T0, TIMING)
-    assert inventory(copies).ended == ()
+    assert inventory(copies, Ledger(), NodeId(1)).ended == ()
     assert copy.crashes == 1
     assert wanted(copy) is Aim.RUN
     assert not copy.explain(LATER, TIMING), "one end is one crash"
@@ -69,14 +71,14 @@ def test_without_a_cause_it_is_a_crash_and_that_is_taken_back_until_it_is_starte
     assert copy.explain(LATER, TIMING)
     assert (copy.crashes, wanted(copy)) == (1, Aim.RUN)
     copies.gone(VM.name, True, LATER, TIMING)
-    assert inventory(copies).ended == (VM.name,)
+    assert inventory(copies, Ledger(), NodeId(1)).ended == (VM.name,)
     assert not copy.failing
     copies, copy = made()
     vanish(copies, "look")
     assert copy.explain(LATER, TIMING)
     copy.begin(Ticket(1), Deed.START, 3)
     copies.gone(VM.name, True, LATER, TIMING)
-    assert inventory(copies).ended == (), "it may be the next instance that is meant"
+    assert inventory(copies, Ledger(), NodeId(1)).ended == (), "it may be the next instance that is meant"
 
 
 def test_a_suspended_one_that_is_gone_has_not_crashed() -> None:

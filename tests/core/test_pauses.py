@@ -11,6 +11,7 @@ from corolistener.core.config import Timing
 from corolistener.core.copies import Copies
 from corolistener.core.events import Copied, Outcome, Pause, Result
 from corolistener.core.instance import Aim, Copy, Deed
+from corolistener.core.ledger import Ledger
 from corolistener.core.pauses import HOLD_MS, TROUBLES, YOUNG_MS, recovered
 from corolistener.core.reports import VmState
 from corolistener.core.telling import inventory
@@ -52,7 +53,7 @@ def step(copy: Copy, aim: Aim = Aim.RUN, now: int = T0) -> Deed | None:
 def test_its_users_pause_is_kept_labelled_and_told() -> None:
     copies, copy = made()
     paused(copies)
-    assert inventory(copies).copies[0].pause == "user"
+    assert inventory(copies, Ledger(), NodeId(1)).copies[0].pause == "user"
     assert step(copy) is Deed.MARK, "the next process of the daemon shall know it"
     done(copy, Deed.MARK)
     paused(copies, Pause.USER)
@@ -128,7 +129,7 @@ def test_what_the_hypervisor_is_busy_with_is_left_alone_but_is_not_quiet(pause: 
     assert step(copy, Aim.END) is None
     done(copy, Deed.SUSPEND)
     assert copy.quiet
-    assert inventory(copies).troubles == ()
+    assert inventory(copies, Ledger(), NodeId(1)).troubles == ()
 
 
 # -- troubles
@@ -145,10 +146,10 @@ def test_a_resumption_that_does_not_hold_waits_longer_each_time() -> None:
         assert step(copy, now=now) is Deed.RESUME
         done(copy, Deed.RESUME, now)
     assert waits == [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
-    assert [(each.name, each.why) for each in inventory(copies).troubles] == [(VM.name, "I/O error")]
+    assert [(each.name, each.why) for each in inventory(copies, Ledger(), NodeId(1)).troubles] == [(VM.name, "I/O error")]
     assert not recovered(copy, Instant(copy.paused_at + HOLD_MS - 1))
     assert recovered(copy, Instant(copy.paused_at + HOLD_MS))
-    assert inventory(copies).troubles == ()
+    assert inventory(copies, Ledger(), NodeId(1)).troubles == ()
     paused(copies, Pause.IO_ERROR, now=now + HOLD_MS)
     assert copy.pauses == 1
 

@@ -66,7 +66,7 @@ def test_every_key_is_promised_and_every_node_says_the_same() -> None:
         1,
         None,
     )
-    assert seen["unmanaged"] == [{"name": "printer", "why": "it is not marked"}]
+    assert seen["unmanaged"] == [{"name": "printer", "why": "it is not marked", "node": None}]
 
 
 def test_pages_names_and_nodes() -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corolistener.core import adoption, aims, care, fencing, keeping, leaving, mastership, moves, recovery, watchdog
+from corolistener.core import adoption, aims, care, fencing, keeping, leaving, mastership, moves, recovery, strangers, watchdog
 from corolistener.core.actions import StartVm
 from corolistener.core.capacity import Account
 from corolistener.core.config import Config, ProofKind, Timing
@@ -32,6 +32,7 @@ from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
 from . import sabotages_care, sabotages_ledger
+from .sabotages_identity import IDENTITY
 from .sabotages_pauses import PAUSES
 from .sabotages_service import SERVICE
 from .sabotages_votes import VOTES
@@ -231,7 +232,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
         (leaving, "incoming", lambda s, node: False),
     ],
     "a second copy of a vm that moves is not noticed": [
-        (care, "_by_hand", lambda s, copy, row, other: s.me not in row.holders and copy.state is not None),
+        (strangers, "by_hand", lambda s, copy, row, other: s.me not in row.holders and copy.state is not None),
     ],
     "an old proof counts for a new incarnation": [
         (Ledger, "take", _never_voided),
@@ -244,6 +245,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
         (keeping, "enough", _half_is_enough),
     ],
     **PAUSES,
+    **IDENTITY,
     **VOTES,
     **sabotages_care.SABOTAGES,
     **SERVICE,

@@ -47,10 +47,14 @@ NO_TLS = (
     "its memory must be encrypted: give QEMU on every node certificates in /etc/pki/qemu (corolistener.toml(5), migrate_tls),"
     " or write migrate_tls = false in [vms]"
 )
+KEEP = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
+"""What cannot be had again stays."""
 ABSENT = Outcome(Result.DONE, facts=(("absent", "yes"),))
 DONE = Outcome(Result.DONE)
 
 Text = Callable[[VmName, str], bytes]
+Keep = Callable[[VmName, bytes], None]
+"""Keeps the text of a definition that is about to be replaced."""
 Guard = Callable[[Domain, bool], str]
 """Why a domain is not ours, "" where it is; with True it is read again, whatever was known of it."""
 
@@ -88,12 +92,12 @@ def active(domain: Domain | None) -> bool:
     return domain is not None and bool(domain.isActive())
 
 
-def start(call: Call, action: StartVm, text: Text) -> Outcome:
+def start(call: Call, action: StartVm, text: Text, keep: Keep) -> Outcome:
     """Define it as the ledger has it, and create a copy that is suspended and knows its generation."""
     with call.on(action.vm.name, action.vm.uuid) as (connection, domain):
         if active(domain):
             return Outcome(Result.DONE, facts=(("kept", "yes"),))
-        domain = _defined(call, connection, domain, action, text)
+        domain = _defined(call, connection, domain, action, text, keep)
         if why := call.guard(domain, True):
             raise EffectError("StartVm", f"it would not be ours: {why}")
         if domain.hasManagedSaveImage():
@@ -107,9 +111,14 @@ def start(call: Call, action: StartVm, text: Text) -> Outcome:
     return DONE
 
 
-def _defined(call: Call, connection: Connection, domain: Domain | None, action: StartVm, text: Text) -> Domain:
-    """The domain, with the definition that the action names; the one that is here, where it names none."""
-    wanted = action.vm.definition
+def _defined(call: Call, connection: Connection, domain: Domain | None, action: StartVm, text: Text, keep: Keep) -> Domain:
+    """The domain, with the definition that the action names; the one that is here, where it names none.
+
+    A definition of the same VM that is in the way is replaced, and its text is kept before.
+    """
+    wanted, other = action.vm.definition, _same(connection, action)
+    if other is not None and other.isActive():
+        raise EffectError("StartVm", f"it runs here under another name, {other.name()}")
     if domain is not None:
         here = texts.digest(texts.canonical(domain.XMLDesc(DEFINITION)))
         if wanted in ("", here):
@@ -121,7 +130,25 @@ def _defined(call: Call, connection: Connection, domain: Domain | None, action: 
     if not found:
         raise EffectError("StartVm", f"its definition {wanted[:12]} is not here" if wanted else "it is not defined here")
     call.step("StartVm")
+    for old in (domain, other):
+        if old is not None:
+            keep(VmName(old.name()), texts.canonical(old.XMLDesc(DEFINITION)))
+    if other is not None:
+        _undefine(other)  # if it fails, libvirt says next why the definition cannot be written
     return connection.defineXML(found.decode())
+
+
+def _same(connection: Connection, action: StartVm) -> Domain | None:
+    """The same VM under another name: its user renamed it, or an older definition was left over."""
+    if not action.vm.uuid:
+        return None
+    try:
+        found = connection.lookupByUUIDString(action.vm.uuid)
+    except libvirt.libvirtError as error:
+        if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+    return found if found.name() != action.vm.name else None
 
 
 def _create(call: Call, domain: Domain) -> None:
@@ -265,16 +292,20 @@ def _forget(connection: Connection, action: StopVm, outcome: Outcome) -> Outcome
     domain = find(connection, action.name)
     if domain is None or is_other(domain, action.uuid) or not domain.isPersistent():
         return outcome
-    nvram, tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM, getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
-    for flags in dict.fromkeys((nvram | tpm, nvram, 0)):
+    why = _undefine(domain)
+    return Outcome(Result.DONE, facts=(*outcome.facts, ("defined", why))) if why else outcome
+
+
+def _undefine(domain: Domain) -> str:
+    """Take its definition away, and nothing that cannot be had again; why that failed, or ''."""
+    for flags in dict.fromkeys((KEEP, libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM, 0)):
         try:
             domain.undefineFlags(flags)
-            return outcome
+            return ""
         except libvirt.libvirtError as error:
-            unknown = code(error) in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED)
-            if not unknown:
-                return Outcome(Result.DONE, facts=(*outcome.facts, ("defined", words(error))))
-    return outcome
+            if code(error) not in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED):
+                return words(error)
+    return "libvirt knows none of our flags"
 
 
 def shut_down(call: Call, action: ShutDownVm) -> Outcome:

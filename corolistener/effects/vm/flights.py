@@ -14,7 +14,7 @@ from corolistener.core.actions import EditVm, MarkVm, MigrateVm, ResumeVm, ShutD
 from corolistener.core.events import Outcome
 from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
-from corolistener.effects.vm.acts import Call, Guard, Text
+from corolistener.effects.vm.acts import Call, Guard, Keep, Text
 from corolistener.effects.vm.ends import SHUT_DOWN_S, STOPPED_S, Ends
 from corolistener.effects.vm.lines import Fault, Lines, plainly
 from corolistener.effects.vm.settings import VmSettings, target
@@ -62,7 +62,7 @@ class Flights:
         return any(isinstance(each.action, StartVm) for each in self._air.get(name, ()))
 
     async def perform(
-        self, action: VmAction, lines: Lines, guard: Guard, text: Text, settings: VmSettings, ends: Ends
+        self, action: VmAction, lines: Lines, guard: Guard, text: Text, keep: Keep, settings: VmSettings, ends: Ends
     ) -> Outcome:
         """Carry out an action. Raises EffectError, Fault."""
         call = Call(lines, guard)
@@ -70,7 +70,7 @@ class Flights:
             case StartVm():
                 if not self.stray(action.vm.name, StopVm):
                     ends.begin(action.vm.name)
-                return await self._fly(action, call, lambda: acts.start(call, action, text), slow=True)
+                return await self._fly(action, call, lambda: acts.start(call, action, text, keep), slow=True)
             case ResumeVm():
                 return await self._fly(action, call, lambda: acts.resume(call, action))
             case SuspendVm():

@@ -16,7 +16,7 @@ import libvirt
 
 from corolistener.core.actions import ResumeVm, SuspendVm
 from corolistener.core.capacity import Capacity
-from corolistener.core.events import Copied, CopyChanged, Defined, Event, HypervisorLost, Listed, Outcome, Pause
+from corolistener.core.events import Copied, CopyChanged, Defined, DefinitionSeen, Event, HypervisorLost, Listed, Outcome, Pause
 from corolistener.core.reports import VmState
 from corolistener.effects.detached import detached
 from corolistener.effects.vm import acts
@@ -45,7 +45,7 @@ Tell = Callable[[str, Mapping[str, object]], None]
 class Hypervisor:
     """This node's. `observe` is told what the core shall know, `told` what the log shall: hypervisor-connected,
     hypervisor-away, vm-not-ours, vm-autostart-off, vm-metadata-wrong. `definition` gives the text that the ledger names, or
-    raises LookupError or OSError; it is called in a thread.
+    raises LookupError or OSError; it is called in a thread, as is `keep`, with the text of a definition that is replaced.
 
     `on_capacity` is told what this node has after connecting and when it changes; None: it cannot carry VMs now.
     """
@@ -57,9 +57,11 @@ class Hypervisor:
         observe: Callable[[Event], None],
         told: Tell,
         definition: Callable[[VmName, str], bytes],
+        keep: Callable[[VmName, bytes], None] = lambda name, text: None,
     ) -> None:
         self.on_capacity: Callable[[Capacity | None], None] = lambda _: None
         self._settings, self._me, self._observe, self._told, self._definition = settings, me, observe, told, definition
+        self._keep_text = keep
         self._room = Room(settings, me)
         self._flights = Flights(self._landed)
         self._opened: Lines | None = None
@@ -73,6 +75,7 @@ class Hypervisor:
         self._pools: dict[str, str] = {}
         self._sights: dict[VmName, Sight] = {}
         self._defined: dict[VmName, str] = {}
+        self._named: dict[VmName, str] = {}
         self._turns: Counter[VmName] = Counter()
         self._stale: set[VmName] = set()
         self._looking: set[VmName] = set()
@@ -246,7 +249,8 @@ class Hypervisor:
         for copied in copies:
             self._define(sights[copied.vm.name])
         self._listed = True
-        self._observe(Listed(tuple(self._careful(each) for each in copies)))
+        self._named = {name: sight.uuid for name, sight in sights.items() if sight.text}
+        self._observe(Listed(tuple(self._careful(each) for each in copies), tuple(sorted(self._named.items()))))
         self._ended_unheard(before)
         for name in sorted(self._stale):
             self._look_at(name)
@@ -294,6 +298,7 @@ class Hypervisor:
             self._sights.pop(name, None)
         else:
             self._sights[name] = sight
+        self._name(name, sight.uuid if sight is not None and sight.text else "")
         had = was.copied if was is not None else None
         if sight is not None and sight.copied is not None:
             if by_user is not None and had is not None and was is not None and was.id != sight.id:
@@ -318,6 +323,12 @@ class Hypervisor:
         if copied.pause is Pause.CALL and (name in self._flights.late or self._flights.stray(name, SuspendVm)):
             return replace(copied, pause=Pause.OTHER)
         return copied
+
+    def _name(self, name: VmName, uuid: str) -> None:
+        """A definition came, went, or is another VM's."""
+        if self._named.get(name, "") != uuid:
+            self._named.update({name: uuid}) if uuid else self._named.pop(name)
+            self._observe(DefinitionSeen(name, uuid))
 
     def _define(self, sight: Sight) -> None:
         """The definition comes before the copy that names it."""
@@ -362,7 +373,9 @@ class Hypervisor:
         lines, kind = self._lines, type(action).__name__
         if lines is None:
             raise EffectError(kind, f"the hypervisor does not answer: {self._why}")
-        flight = self._flights.perform(action, lines, self._guard(lines), self._definition, self._settings, self._ends)
+        flight = self._flights.perform(
+            action, lines, self._guard(lines), self._definition, self._keep_text, self._settings, self._ends
+        )
         try:
             return await self._until_lost(flight)
         except Fault as error:

@@ -210,7 +210,10 @@ class Libvirt(Stage):
         return self.shelf.get((name, definition)) or self.told.texts[name, definition]
 
     async def open(self) -> None:
-        self.effect = Hypervisor(self.settings, ME, self.told.observe, self.told.note, self.definition)
+        self.kept: list[VmName] = []
+        self.effect = Hypervisor(
+            self.settings, ME, self.told.observe, self.told.note, self.definition, lambda name, _: self.kept.append(name)
+        )
         self.effect.on_capacity = self.told.capacities.append
         self.told.known = False
         await self.effect.open()

@@ -290,3 +290,22 @@ def test_secrets_are_in_the_definition_and_nowhere_else(qemu: Qemu) -> None:
             assert "s3cret" not in repr(qemu.told.notes)
 
     asyncio.run(story())
+
+
+def test_a_definition_of_the_same_vm_is_replaced_and_kept(pretended: Pretended) -> None:
+    async def story() -> None:
+        async with opened(pretended):
+            vm = pretended.vm("web")
+            await pretended.start(vm)
+            await pretended.see(vm, SUSPENDED, 1)
+            known = pretended.told.copies[vm.name].vm
+            await pretended.stop(vm)
+            text = pretended.told.texts[vm.name, known.definition].decode()
+            pretended.domain(vm).undefine()
+            old = pretended.hand.defineXML(text.replace(f"<name>{vm.name}</name>", f"<name>{vm.name}-old</name>"))
+            assert (await pretended.start(known, generation=2)).result is Result.DONE
+            assert pretended.domain(vm).UUIDString() == known.uuid
+            assert pretended.kept == [VmName(f"{vm.name}-old")]
+            assert old is not None
+
+    asyncio.run(story())
