@@ -4,6 +4,7 @@ Only one execution is excused, because it is the argued bound itself (safety.md,
 ring can see, whose daemon was there when they lost sight of it, and has failed since, or is back since a moment ago.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ class ServiceChecker:
         """For each ring the daemons in it, and since when it is these."""
         self.lined: dict[Daemon, int] = {}
         """Since when each daemon is part of a quorate line."""
+        self.together: dict[tuple[Daemon, NodeId], int] = {}
+        """Since when a daemon, which knows of no master, has had a node in its ring."""
         self.unable: dict[NodeId, tuple[object, int]] = {}
 
     def look(self) -> str | None:
@@ -139,6 +142,8 @@ class ServiceChecker:
         for daemon in self.world.daemons.values():
             if daemon.pump.core.state.epoch != NOWHERE:
                 self.lined.setdefault(daemon, now)
+        pairs = [(daemon, node) for ring, own in rings.items() for daemon in own for node in self._nodes(ring)]
+        self.together = {pair: self.together.get(pair, now) for pair in pairs if pair[0] not in self.masters}
 
     def _who_knows(self, rings: "dict[object, list[Daemon]]") -> None:
         """Those that were in the ring of a node for as long as it takes to notice, and those that met one of them since."""
@@ -167,8 +172,11 @@ class ServiceChecker:
 
     # How a cluster starts
 
+    def _nodes(self, ring: object) -> Collection[NodeId]:
+        return next(each.ring.nodes for each in self.world.totem.nodes.values() if each.ring.id == ring)
+
     def _started_too_soon(self, rings: "dict[object, list[Daemon]]") -> str | None:
-        """A first master before every daemon of the ring had its time to come."""
+        """A first master before every daemon of the ring had its time to come. A member may have waited in an earlier ring."""
         now, hello_ms = self.world.heap.now, self.world.options.timing.hello_ms
         for ring, daemons in rings.items():
             acting = [daemon for daemon in daemons if daemon.pump.core.state.acting]
@@ -177,8 +185,9 @@ class ServiceChecker:
             young = all(now - self.lined.get(daemon, now) <= SEEN_MS for daemon in daemons)
             if young and now - self.changed[ring][1] < hello_ms * 9 // 10:
                 there = {daemon.machine.id for daemon in daemons}
-                nodes = next(each.ring.nodes for each in self.world.totem.nodes.values() if each.ring.id == ring)
-                late = [node for node in nodes if node not in there and not self.world.machines[node].barred]
+                out = [node for node in self._nodes(ring) if node not in there and not self.world.machines[node].barred]
+                since = {node: min(self.together.get((daemon, node), now) for daemon in daemons) for node in out}
+                late = [node for node in out if now - since[node] < hello_ms * 9 // 10]
                 if late:
                     return f"node {acting[0].machine.id} acts at the start, and nobody waited for the daemon of node {late[0]}"
         return None
