@@ -5,10 +5,10 @@ from typing import Any
 
 from corolistener.cli import render
 from corolistener.cli.verbs import complain, nearest
-from corolistener.client import Client, connect, connect_admin
-from corolistener.daemon import settings
+from corolistener.client import Client, ClientError, connect, connect_admin
+from corolistener.daemon import last_good, settings
 from corolistener.daemon.settings import Settings
-from corolistener.errors import RequestRefused
+from corolistener.errors import ConfigError, RequestRefused
 
 CHANGE_SILENCE_S = 60.0
 """A transaction of the cluster may wait for a slow disk on one node; the daemon's own limit is shorter."""
@@ -21,16 +21,29 @@ def load(config: str | None) -> Settings:
 
 def reader(config: str | None) -> Client:
     """A session that may read. Raises ConfigError, ClientError."""
-    return connect(load(config).paths.run)
+    return _session(config, connect)
 
 
 def request(
     config: str | None, verb: str, args: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
 ) -> dict[str, Any]:
     """The answer to one request on the admin socket. Raises ConfigError, ClientError, RequestRefused."""
-    with connect_admin(load(config).paths.run, CHANGE_SILENCE_S) as daemon:
+    with _session(config, lambda directory: connect_admin(directory, CHANGE_SILENCE_S)) as daemon:
         tell_panic(daemon.status())
         return daemon.request(verb, args, on_progress)
+
+
+def _session(config: str | None, open_session: Callable[[str], Client]) -> Client:
+    """A daemon goes on with its last good settings, so it can be asked although the file cannot be used."""
+    try:
+        return open_session(load(config).paths.run)
+    except ConfigError as error:
+        try:
+            session = open_session(last_good.run_directory(config))
+        except ClientError:
+            raise error from None
+        complain(f"{error}; asking the daemon that runs with the last good settings")
+        return session
 
 
 def tell_panic(status: dict[str, Any]) -> None:

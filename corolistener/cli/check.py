@@ -23,10 +23,13 @@ from corolistener.coroconf.tree import Document, parse
 from corolistener.coroconf.validate import problems
 from corolistener.corosync.cmap import Cmap
 from corolistener.corosync.errors import CsError, LibraryUnavailable, NotExist
+from corolistener.daemon import last_good
 from corolistener.daemon import settings as settings_module
 from corolistener.daemon.settings import Settings
 from corolistener.effects.confstore import Versions
 from corolistener.effects.keys import AUTHKEY, load_keys
+from corolistener.effects.probes import Needs, directories
+from corolistener.effects.probes import problems as problems_here
 from corolistener.effects.pull import Pull, compare
 from corolistener.effects.whoami import node_here
 from corolistener.errors import ConfigError, CorolistenerError
@@ -92,6 +95,7 @@ def findings(config: str | None) -> Iterator[Finding]:
         yield Finding(WARNING, "settings", warning.text, warning.path, warning.line)
     if examined.settings is None:
         yield Finding(WARNING, "settings", "nothing else is checked until they can be read")
+        yield from _last_good(config)
         return
     settings = examined.settings
     yield Finding(OK, "settings", settings.path or "no file, defaults throughout")
@@ -106,6 +110,17 @@ def findings(config: str | None) -> Iterator[Finding]:
     finally:
         if cmap is not None:
             cmap.close()
+
+
+def _last_good(config: str | None) -> Iterator[Finding]:
+    """What a daemon does meanwhile that has run before."""
+    try:
+        with connect(last_good.run_directory(config)) as daemon:
+            unusable = daemon.status().get("unusable")
+    except ClientError:
+        return
+    how = "runs with the last good ones" if unusable else "has not read them yet; after a restart it uses the last good ones"
+    yield Finding(WARNING, "daemon", f"it {how}")
 
 
 def _corosync_conf(path: str) -> tuple[Document | None, Facts | None, list[Finding]]:
@@ -359,6 +374,13 @@ def _clock(found: Found) -> Iterator[Finding]:
         yield Finding(OK, "clock", f"none of {len(ahead)} files is from the future")
 
 
+def _writable(found: Found) -> Iterator[Finding]:
+    """A master creates files in these directories; only root can tell."""
+    if os.geteuid() == 0:
+        for why in problems_here(Needs(directories(found.settings.locks.directory, found.settings.paths.state))):
+            yield Finding(ERROR, "places", f"this node cannot be master: {why}")
+
+
 def _daemon(found: Found) -> Iterator[Finding]:
     try:
         with connect(found.settings.paths.run) as daemon:
@@ -372,6 +394,12 @@ def _daemon(found: Found) -> Iterator[Finding]:
         yield Finding(ERROR, "daemon", "it has stopped deciding because an invariant was violated; see its log")
     else:
         yield Finding(OK, "daemon", f"it runs, version {status['version']}, role {status['role']}")
+    if status.get("unusable"):
+        yield Finding(WARNING, "daemon", "it still runs with the last good settings: systemctl reload corolistener")
+    for node in status["nodes"]:
+        if "cannot-serve" in node["why"]:
+            why = render.obstacle(node, "cannot-serve")
+            yield Finding(ERROR, "daemon", f"node {node['id']} cannot become master: {why}")
 
 
 CHECKS: tuple[Callable[[Found], Iterable[Finding]], ...] = (
@@ -384,6 +412,7 @@ CHECKS: tuple[Callable[[Found], Iterable[Finding]], ...] = (
     _vms,
     _safety,
     _locks,
+    _writable,
     _key,
     _drop_in,
     _clock,

@@ -9,7 +9,7 @@ WHY = {
     "not-in-nodelist": "not in the nodelist in force",
     "config-differs": "its corosync.conf is not the one in force",
     "disallowed": "it was away while the others went on, and is not reconciled yet",
-    "cannot-serve": "it cannot hold what a master holds: its log says why",
+    "cannot-serve": "it cannot hold what a master holds",
     "replication-off": "it has no database replica, and another member has",
 }
 MODE = {
@@ -108,6 +108,12 @@ CLOSED = {
 def word(words: dict[str, str], code: object) -> str:
     """What a code means; a code of a newer daemon stands for itself."""
     return words.get(str(code), str(code))
+
+
+def obstacle(node: dict[str, Any], code: str) -> str:
+    """Why this node of a status cannot be master."""
+    unable = node.get("unable") if code == "cannot-serve" else None  # a daemon of an older version does not say so
+    return word(WHY, code) + (f": {unable}" if unable else "")
 
 
 def duration(milliseconds: int) -> str:

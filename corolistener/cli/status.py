@@ -52,6 +52,8 @@ def facts(status: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "cluster", f"{status['cluster']}, " + ("quorate" if status["quorate"] else "NOT quorate")
     if status.get("foreign"):
         yield "corosync", status["foreign"]
+    if status.get("unusable"):  # a daemon of an older version has neither key
+        yield "settings", f"the last good ones are used: {status['unusable']}"
     yield "ring", f"{status['ring'] or 'none'}, epoch {status['epoch'] or 'none'}"
     yield "role", _role(status)
     yield "lease", f"valid for {render.duration(lease['ms_left'])}" if lease["valid"] else "none"
@@ -141,7 +143,7 @@ def nodes(status: dict[str, Any]) -> Iterator[str]:
     """A table of the nodes; the last column says why one cannot be master."""
     rows = [("node", "name", "address", "status", "role", "priority", "config", "")]
     for node in status["nodes"]:
-        why = "; ".join(render.word(render.WHY, code) for code in node["why"])
+        why = "; ".join(render.obstacle(node, code) for code in node["why"])
         version = "-" if node["config_version"] is None else str(node["config_version"])
         names = (str(node["id"]), node["name"] or "-", node["ip"], node["status"], node["role"])
         rows.append((*names, str(node["priority"]), version, why))

@@ -25,7 +25,7 @@ PATIENCE_S = 2.0
 UNKNOWN = (
     *("version", "protocol", "uptime_ms", "cluster", "node", "role", "mode", "phase", "acting", "quorate", "ring"),
     *("epoch", "master", "waits_for", "lease", "nodes", "config", "file", "address", "service", "locks"),
-    *("bad_messages", "ledger", "owed", "proven", "foreign", "differences", "panic"),
+    *("bad_messages", "ledger", "owed", "proven", "foreign", "unusable", "differences", "panic"),
 )
 """Keys of a status, in its order; what corosync cannot tell stays null. A test compares them with wire/control.py."""
 
@@ -88,7 +88,7 @@ def _nodes(cmap: Cmap, members: tuple[int, ...]) -> list[Row]:
 
 def _row(node: int, ip: str, joined: bool) -> Row:
     row = {"id": node, "name": None, "ip": ip, "status": "joined" if joined else "left", "role": "-", "priority": 0}
-    return {**row, "replication": None, "config_version": None, "member": None, "eligible": None, "why": []}
+    return {**row, "replication": None, "config_version": None, "member": None, "eligible": None, "why": [], "unable": None}
 
 
 def _get(cmap: Cmap, key: str) -> object:

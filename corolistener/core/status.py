@@ -30,6 +30,8 @@ class NodeStatus:
     member: bool
     config: ConfigId | None
     obstacles: tuple[str, ...]
+    unable: str = ""
+    """Why it cannot hold what a master holds, in its own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def status_of(s: State, now: Instant) -> Status:
             obstacles=tuple(why.value for why in obstacles(standing[entry.id], s.agreed, replicated))
             if entry.id in standing
             else (),
+            unable=group.peers[entry.id].unable if entry.id in group.peers else "",
         )
         for entry in sorted(s.nodes, key=lambda entry: entry.id)
     )

@@ -30,7 +30,7 @@ from corolistener.effects.confdist import ConfigFile
 from corolistener.effects.held import Claim, Held
 from corolistener.effects.lockfiles import LockFiles
 from corolistener.effects.memory import Memory
-from corolistener.effects.probes import Needs, Probes
+from corolistener.effects.probes import Needs, Probes, directories
 from corolistener.effects.service import Service
 from corolistener.effects.watchdog import Device
 from corolistener.engine.lanes import DEADLINES_MS
@@ -128,7 +128,7 @@ class Node:
         settings = self.settings
         moved = settings.service.moved
         return Needs(
-            (("lock directory", settings.locks.directory), ("state directory", settings.paths.state)),
+            directories(settings.locks.directory, settings.paths.state),
             settings.address.device if settings.address is not None else "",
             (settings.service.hook, *((moved,) if moved is not None else ())),
             settings.service.unit or "",

@@ -57,7 +57,8 @@ class Operators:
 
     def status(self) -> Frame:
         """The answer to `status`; its shape is the docstring of wire/control."""
-        return status_frame(self.node.status(), now() - self.node.started_ms, self.node.config.cloud)
+        node = self.node
+        return status_frame(node.status(), now() - node.started_ms, node.config.cloud, node.unusable)
 
     def note(self, code: str, fields: Mapping[str, str]) -> None:
         self.node.log.say(logging.INFO, code, **fields)
@@ -264,8 +265,8 @@ def _switch(args: Frame) -> bool | None:
 _STATES = {True: "held", False: "none", None: "in-doubt"}
 
 
-def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None) -> Frame:
-    """`status` in the shape that wire/control promises."""
+def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None, unusable: str = "") -> Frame:
+    """`status` in the shape that wire/control promises. `unusable`: what is wrong with settings that are not used."""
     duties = dict(status.duties)
     own = next((n for n in status.nodes if n.id == status.me), None)
     role = "none"
@@ -300,6 +301,7 @@ def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None) -> 
         "owed": [_debt_frame(debt) for debt in status.owed],
         "proven": [{"node": node, "proof": proof} for node, proof in status.proven],
         "foreign": status.foreign or None,
+        "unusable": unusable or None,
         "differences": [_difference_frame(each) for each in status.differences],
         "panic": None
         if status.panic is None
@@ -349,4 +351,5 @@ def _node_frame(node: NodeStatus, status: Status) -> Frame:
         "member": node.member,
         "eligible": node.member and not node.obstacles,
         "why": list(node.obstacles) if node.member else ["no-daemon" if node.joined else "left"],
+        "unable": node.unable or None,
     }

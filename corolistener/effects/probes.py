@@ -29,10 +29,15 @@ class Needs:
 
     directories: tuple[tuple[str, str], ...]
     """What each is for, and its path."""
-    device: str
-    programs: tuple[str, ...]
-    unit: str
+    device: str = ""
+    programs: tuple[str, ...] = ()
+    unit: str = ""
     """'' where the service is not a unit of systemd."""
+
+
+def directories(locks: str, state: str) -> tuple[tuple[str, str], ...]:
+    """Where a master creates files, as `Needs` has it."""
+    return ("lock directory", locks), ("state directory", state)
 
 
 class Probes:

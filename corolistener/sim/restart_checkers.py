@@ -67,6 +67,8 @@ class RestartChecker:
             return False
         if each.next is None and world.machines[node].barred:
             return False  # it cannot start, and the small program may have let go of everything
+        if any(world.machines[other].problems(world.options.cloud is not None) for other in each.ring.nodes):
+            return False  # a new process looks at once whether it can serve
         if each.next is None and daemon is not None and past < world.options.timing.restart_ms - EARLY_MS:
             each.next = daemon
         if each.next is None:
@@ -91,7 +93,7 @@ class RestartChecker:
         whole = group.ring == ring.id and group.settled and group.present == ring.nodes and not group.pending
         clear = s.quorate and s.mode is Mode.RUNNING and not s.restate and s.master is not None and s.lease.ends is not None
         calm = s.phase is Phase.IDLE if s.master != s.me else s.phase is Phase.SETTLED
-        return whole and clear and calm and not any(peer.disallowed for peer in group.peers.values())
+        return whole and clear and calm and not any(peer.disallowed or peer.unable for peer in group.peers.values())
 
     def _acted(self) -> str | None:
         """What the next process lets go of though nothing has happened."""

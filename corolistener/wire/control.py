@@ -54,10 +54,11 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     master                               node id or null
     waits_for  [node ids]                former masters that may still serve, for whose end this master waits
     lease      {valid, ms_left}
-    nodes      [{id, name, ip, status, role, priority, replication, config_version, member, eligible, why}]
-               sorted by id; status "joined" or "left" (corosync's word), role "M", "S" or "-", replication true, false
+    nodes      [{id, name, ip, status, role, priority, replication, config_version, member, eligible, why,
+               unable}] sorted by id; status "joined" or "left" (corosync's word), role "M", "S" or "-", replication true, false
                or null where the file does not say, config_version null where unknown, member whether its daemon is in
-               the group, why [codes] if it is not eligible as master
+               the group, why [codes] if it is not eligible as master; unable: with "cannot-serve"
+               among them, what it says that it cannot do, else null
     config     {version, sha256, rewriting}  the file in force; stage of the transaction under way
     file       {version, sha256}         this node's own file
     address    {ip, prefix, device, state}   state "held", "none" or "in-doubt"; null if none is configured
@@ -70,6 +71,7 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     proven     [{node, proof}]           nodes that are known to run nothing, by what kind of proof
     panic      {reason, evidence, at}    null where there is none
     foreign                              why the corosync that runs is not the file's and what to type; null if it is
+    unusable                             why the settings cannot be used, so that the last good ones are; null if they can
     differences [{node, setting, here, there}]  other settings of members, where members rely on them; "default" for a default
 
 PLAN: what the master would decide, were these nodes lost and proven now, or drained; it changes nothing.

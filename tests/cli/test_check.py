@@ -313,6 +313,18 @@ def test_the_daemon_is_asked(typed: Type, daemon: Told, root: Path) -> None:
     assert "error    daemon: " in typed("check").out
 
 
+def test_a_node_that_cannot_serve_and_old_settings_are_told(typed: Type, daemon: Told, root: Path) -> None:
+    (root / "corosync.conf").write_text(CONF)
+    nodes = [dict(each) for each in daemon.reply["nodes"]]
+    nodes[1].update(eligible=False, why=["cannot-serve"], unable="device vmbr0: is not there")
+    daemon.reply = {**daemon.reply, "nodes": nodes, "unusable": "not TOML"}
+    said = typed("check").out
+    assert (
+        "error    daemon: node 9 cannot become master: it cannot hold what a master holds: device vmbr0: is not there" in said
+    )
+    assert "warning  daemon: it still runs with the last good settings: systemctl reload corolistener" in said
+
+
 def test_a_line_of_a_finding() -> None:
     assert str(Finding("error", "key", "none", "/k")) == "error    key: /k: none"
     assert str(Finding("ok", "a", "b")) == "ok       a: b"

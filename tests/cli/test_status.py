@@ -86,6 +86,17 @@ def test_a_node_that_cannot_be_master_says_why(daemon: Told, typed: Type) -> Non
     assert row.split()[6] == "-"
 
 
+def test_what_a_node_cannot_do_and_old_settings_are_told(daemon: Told, typed: Type) -> None:
+    daemon.reply = copy.deepcopy(STATUS)
+    daemon.reply["unusable"] = "corolistener.toml:3: not TOML"
+    daemon.reply["nodes"][1].update(eligible=False, why=["cannot-serve"], unable="lock directory /tmp: Read-only file system")
+    lines = typed("status").out.splitlines()
+    assert lines[-2].endswith("it cannot hold what a master holds: lock directory /tmp: Read-only file system")
+    assert "settings:     the last good ones are used: corolistener.toml:3: not TOML" in lines
+    del daemon.reply["nodes"][1]["unable"]  # a daemon of an older version
+    assert typed("status").out.splitlines()[-2].endswith("it cannot hold what a master holds")
+
+
 def test_every_code_of_the_core_has_words() -> None:
     assert {each.value for each in Ineligible} <= set(render.WHY)
     assert {each.value for each in Mode} == set(render.MODE)

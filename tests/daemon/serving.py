@@ -41,6 +41,7 @@ STATUS: dict[str, Any] = {
             "member": True,
             "eligible": True,
             "why": [],
+            "unable": None,
         }
         for node, ip, role, priority in (
             (7, "172.31.224.72", "M", 100),
@@ -58,6 +59,7 @@ STATUS: dict[str, Any] = {
     "owed": [],
     "proven": [],
     "foreign": None,
+    "unusable": None,
     "differences": [],
     "panic": None,
 }

@@ -50,6 +50,16 @@ def test_what_the_cluster_owes_and_what_is_proven() -> None:
     assert seen["ledger"]["placements"] == 3
 
 
+def test_a_node_that_cannot_serve_says_why() -> None:
+    teller = Teller()
+    told(teller, "nodes 3", "boot", "settle", "fault read-only n2", "advance 20s")
+    row = frame(teller, N3)["nodes"][1]
+    assert (row["why"], row["unable"], row["eligible"]) == (["cannot-serve"], "read-only file system", False)
+    told(teller, "fault-ends read-only n2", "advance 50s")
+    row = frame(teller, N3)["nodes"][1]
+    assert (row["why"], row["unable"], row["eligible"]) == ([], None, True)
+
+
 def test_a_panic_and_a_ledger_that_no_majority_has() -> None:
     teller = Teller()
     seen = told(teller, "nodes 3", "vms boots=never", "boot", "settle", "panic n1 smoke in the rack", "advance 2s")

@@ -9,7 +9,7 @@ from lab.stories import CALM, FENCING, QUICK, everything, masters_in_log, noted,
 
 SETTINGS = "/etc/corolistener/corolistener.toml"
 LAST_GOOD = "/var/lib/corolistener/last-good-settings.json"
-PATIENT = {"fencing": {**FENCING["fencing"], "restart_ms": 20_000}}
+PATIENT = {"fencing": {**FENCING["fencing"], "restart_ms": 60_000, "watchdog_timeout_ms": 90_000}}
 """A new daemon process may be late on a loaded machine: these stories are about one that comes in time."""
 
 
