@@ -90,6 +90,7 @@ OWED = {
     "no-proof": "it is not proven yet that its node runs nothing",
     "no-room": "no node takes it",
     "given-up": "its node cannot keep it running",
+    "unkept": "it runs, and no other node could start it: its definition cannot be kept",
     "frozen": "nothing is decided about it",
     "panic": "nothing is decided in a panic",
     "soon": "it is being placed",

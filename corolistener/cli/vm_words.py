@@ -85,6 +85,9 @@ def reasons(vm: Frame, names: dict[int, str]) -> Iterator[str]:
         if copy["node"] not in (vm["node"], vm["to"]):
             by = "started by hand" if copy["stray"] else "left over"
             yield f"{copy['state']} on {called(names, copy['node'])} as well, {by}"
+    if unkept := vm.get("unkept"):  # a daemon of an older version does not say it
+        elsewhere = "elsewhere it would start from an older definition" if vm["definition"] else "not relocatable"
+        yield f"{elsewhere}: its definition cannot be kept: {unkept}"
     if vm["local"]:
         yield "not relocatable: no other node reaches " + ", ".join(vm["local"])
 

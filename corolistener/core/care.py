@@ -324,10 +324,10 @@ def say(s: State, now: Instant) -> None:
     if not s.config.care.hypervisor or not s.group.settled or s.me not in s.group.peers:
         return
     copies, at = s.copies, s.keeping.version if s.keeping.open else Version()
-    compared = (copies.turn, copies.begun, copies.known, at)
+    compared = (copies.turn, copies.begun, copies.known, at, tuple(s.shelf.refused.items()))
     if compared == copies.compared:
         return
-    said, told = replace(inventory(copies, s.keeping.ledger, s.me), at=at), copies.told
+    said, told = replace(inventory(copies, s.keeping.ledger, s.me, s.shelf.refused), at=at), copies.told
     if said != told or _overtaken(s, told):
         copies.told, copies.turn = said, copies.turn + 1
         s.out.do(Multicast(said))

@@ -195,7 +195,7 @@ def shorten(s: State, lease_ms: int) -> None:
 def hello_of(s: State) -> Hello:
     """What this node says of itself."""
     known = care.announced(s)
-    s.copies.told, s.copies.compared = inventory(s.copies, s.keeping.ledger, s.me), ()
+    s.copies.told, s.copies.compared = inventory(s.copies, s.keeping.ledger, s.me, s.shelf.refused), ()
     return Hello(
         ring=s.group.ring,
         members=s.group.here,

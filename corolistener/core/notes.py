@@ -74,6 +74,7 @@ class NoteCode(Enum):
     VM_STOPPED = "vm-stopped"
     VM_PLACED = "vm-placed"
     VM_OWED = "vm-owed"
+    VM_WAITS = "vms-wait"
     VM_FORGOTTEN = "vm-forgotten"
     VM_FROZEN = "vm-frozen"
     VM_STRAY = "vm-stray"

@@ -6,7 +6,7 @@ here. So a master that dies in the middle of anything takes nothing with it.
 
 from dataclasses import replace
 
-from corolistener.core import adoption, keeping, moves, orders, start
+from corolistener.core import adoption, keeping, moves, orders, start, waits
 from corolistener.core.actions import Answer, Fence, Multicast, Spare, Until
 from corolistener.core.config import ProofKind
 from corolistener.core.events import AlarmAsked, ConfirmAsked, Outcome, Result
@@ -38,6 +38,7 @@ def decide(s: State, now: Instant) -> None:
     """One pass: everybody counts deadlines, the master fences and changes the ledger."""
     _count(s, now)
     _spare(s)
+    waits.remind(s, now)
     if not s.acting:
         s.fencing.attempts = {node: each for node, each in s.fencing.attempts.items() if each.ticket is not None}
         return
@@ -321,7 +322,7 @@ def deadline(s: State) -> list[Instant]:
     at = [each.retry_at for each in s.fencing.attempts.values() if each.ticket is None and each.done_at is None]
     at += [Instant(each.done_at + s.config.timing.agent_ms) for each in s.fencing.attempts.values() if each.done_at is not None]
     at += s.fencing.spared.values()
-    at += start.deadline(s)
+    at += start.deadline(s) + waits.deadline(s)
     at += moves.due(s) if s.acting else []
     for node, since in s.fencing.gone.items():
         known = s.keeping.ledger.known.get(node)

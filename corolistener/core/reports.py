@@ -21,7 +21,8 @@ class Report:
     """A copy of a VM on the sender. `state` None: in doubt. `generation` is the one it was started in, 0 where nobody knows.
     `stray`: it was started by hand, though the VM belongs elsewhere. `stuck`: why it did not migrate. `unmanaged`: why the
     sender would not adopt it, '' otherwise; `let_go`: because its own metadata says so. `pause`: the word of the `Pause` for
-    which it is suspended, where that is known; a newer member may send a word that this one does not know."""
+    which it is suspended, where that is known; a newer member may send a word that this one does not know. `unkept`: why the
+    sender cannot keep its definition, so that it cannot be started elsewhere."""
 
     vm: Vm
     state: VmState | None
@@ -31,6 +32,7 @@ class Report:
     unmanaged: str = ""
     let_go: bool = False
     pause: str = ""
+    unkept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from corolistener.core.events import Defined, Outcome, Result, Shelved
 from corolistener.core.messages import Definition, Lacking
 from corolistener.core.notes import NoteCode
 from corolistener.core.out import Out
-from corolistener.ids import Instant, NodeId, Ticket
+from corolistener.ids import Instant, NodeId, Ticket, VmName
 
 TEXT_MOST = 256 * 1024
 """Bytes of a definition that the ring carries."""
@@ -51,6 +51,8 @@ class Shelf:
     reading: dict[Ticket, Key] = field(default_factory=dict)
     failed: dict[Key, tuple[Definition, Instant]] = field(default_factory=dict)
     alone: set[Key] = field(default_factory=set)
+    refused: dict[VmName, str] = field(default_factory=dict)
+    """Why a definition of this node's hypervisor cannot be kept: its VM cannot be started on another node."""
     missing: set[Key] = field(default_factory=set)
     """What rows of the ledger name and this node has not."""
     ask_at: Instant = Instant(0)
@@ -71,8 +73,12 @@ class Shelf:
         """The hypervisor here has a text that may be new."""
         key = event.name, event.definition
         if len(event.text) > TEXT_MOST:
-            out.note(NoteCode.DEFINITION, vm=event.name, why=f"{len(event.text)} bytes are too many, {TEXT_MOST} at most")
+            why = f"{len(event.text)} bytes are too many, {TEXT_MOST} at most"
+            if self.refused.get(event.name) != why:
+                self.refused[event.name] = why
+                out.note(NoteCode.DEFINITION, vm=event.name, why=why)
             return
+        self.refused.pop(event.name, None)
         if key not in self.spread:
             self.untold.add(key)
         self._keep(Definition(event.name, event.definition, event.text), out)
@@ -124,6 +130,8 @@ class Shelf:
             if outcome.result is Result.DONE:
                 self.have.update(written)
                 self.alone.difference_update(written)
+                for name, _ in written:
+                    self.refused.pop(name, None)
             else:
                 self._not_written(tuple(written.values()), outcome, Instant(now + retry_ms), out)
             self._work(out)
@@ -147,7 +155,8 @@ class Shelf:
             self.unwritten.update({key_of(each): each for each in texts})
             return
         self.failed[key_of(texts[0])] = texts[0], again
-        out.note(NoteCode.DEFINITION, vm=texts[0].name, why=outcome.why or outcome.result.value)
+        self.refused[texts[0].name] = outcome.why or outcome.result.value
+        out.note(NoteCode.DEFINITION, vm=texts[0].name, why=self.refused[texts[0].name])
 
     def tell(self, now: Instant, out: Out) -> None:
         """Read what is to be told, and write again what could not be written."""

@@ -154,6 +154,8 @@ class State:
     requests: dict[int, Instant] = field(default_factory=dict)
     burnt: int = 0
     """The highest version that was ever offered: it is not given to another text."""
+    remind_at: Instant | None = None
+    """When the master tells next which VMs wait."""
     reload_at: Instant = Instant(0)
     """When corosync may be asked again to reload for a member that runs with an older file."""
     void: Void | None = None

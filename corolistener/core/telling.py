@@ -1,6 +1,8 @@
 """What the others are told of the instances on this node."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from corolistener.core.copies import Copies
 from corolistener.core.events import Pause
@@ -9,15 +11,18 @@ from corolistener.core.ledger import Ledger
 from corolistener.core.reports import Inventory, Report, Trouble, VmState
 from corolistener.ids import NodeId, VmName
 
+NOTHING: Mapping[VmName, str] = MappingProxyType({})
 
-def inventory(copies: Copies, ledger: Ledger, me: NodeId) -> Inventory:
-    """What the others are told: everything that runs, but what the ledger does not know and its user did not let go."""
+
+def inventory(copies: Copies, ledger: Ledger, me: NodeId, unkept: Mapping[VmName, str] = NOTHING) -> Inventory:
+    """What the others are told: everything that runs, but what the ledger does not know and its user did not let go. `unkept`:
+    why definitions cannot be kept."""
     rows = ledger.placements
     there = [copy for _, copy in sorted(copies.vms.items()) if copy.there]
     told = [copy for copy in there if not copy.foreign or copy.let_go or copy.vm.name in rows]
     dormant, blocked = _definitions(copies, ledger)
     return Inventory(
-        copies=tuple(map(_report, told)),
+        copies=tuple(_report(copy, unkept.get(copy.vm.name, "")) for copy in told),
         ended=tuple(sorted(name for name, copy in copies.vms.items() if copy.ended)),
         troubles=tuple(_trouble(name, copy) for name, copy in sorted(copies.vms.items()) if copy.failing),
         complete=copies.known,
@@ -32,7 +37,7 @@ def _trouble(name: VmName, copy: Copy) -> Trouble:
     return Trouble(name, copy.why, copy.gave_up, elsewhere)
 
 
-def _report(copy: Copy) -> Report:
+def _report(copy: Copy, unkept: str) -> Report:
     return Report(
         vm=copy.vm if copy.vm.definition == copy.definition else replace(copy.vm, definition=copy.definition),
         state=None if copy.doubt else copy.state,
@@ -42,6 +47,7 @@ def _report(copy: Copy) -> Report:
         unmanaged=copy.unmanaged,
         let_go=copy.let_go,
         pause="" if copy.doubt or copy.pause is Pause.CALL else copy.pause.value,
+        unkept="" if copy.unmanaged else unkept,
     )
 
 

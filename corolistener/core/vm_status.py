@@ -15,7 +15,7 @@ from corolistener.core.reports import Report, Trouble, VmState
 from corolistener.core.state import State
 from corolistener.ids import NodeId, VmName
 
-IN_DOUBT = "in-doubt"
+IN_DOUBT, UNKEPT = "in-doubt", "unkept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class VmStatus:
     panic, frozen, no-proof, no-room (`refusals` say more), given-up or soon. `local`: storages it needs that no other member
     reaches. `pause`: why it is suspended, where that is known: a word of `Pause`.
     `unmanaged`: why its node would not adopt it any more. `others`: other VMs of its name, by node, with their UUIDs.
+    `unkept`: why its definition cannot be kept: it cannot be started elsewhere.
     """
 
     placed: Placed
@@ -48,6 +49,7 @@ class VmStatus:
     pause: str = ""
     unmanaged: str = ""
     others: tuple[tuple[NodeId, str], ...] = ()
+    unkept: str = ""
 
     @property
     def owed(self) -> bool:
@@ -96,15 +98,28 @@ def vms_of(s: State, wanted: Wanted) -> tuple[tuple[VmStatus, ...], bool]:
 
 
 def counts_of(s: State) -> tuple[Counter[str], Counter[str]]:
-    """How many VMs are in which state, and how many are owed why."""
-    rows = s.keeping.ledger.placements
-    sight, states, owed = _sight(s, set(rows)), Counter[str](), Counter[str]()
-    for row in rows.values():
+    """How many VMs are in which state, and how many wait why."""
+    states, waiting = _survey(s)
+    return states, Counter({why: len(names) for why, names in waiting.items()})
+
+
+def waiting(s: State) -> dict[str, list[VmName]]:
+    """The VMs that should run and that nobody makes run, by the reason, and (UNKEPT) those that no other node could start."""
+    return _survey(s)[1]
+
+
+def _survey(s: State) -> tuple[Counter[str], dict[str, list[VmName]]]:
+    rows, found = s.keeping.ledger.placements, defaultdict[str, list[VmName]](list)
+    sight, states = _sight(s, set(rows)), Counter[str]()
+    for name, row in sorted(rows.items()):
         state = _state(s, row, sight)
         why, _ = _owed(s, row, state, sight)
         states[state if state != "none" else "down" if row.on else "off"] += 1
-        owed[why] += bool(why)
-    return states, +owed
+        if not why and any(report.unkept for node, report in sight.reports[name].items() if node in row.holders):
+            why = UNKEPT
+        if why:
+            found[why].append(name)
+    return states, dict(found)
 
 
 def _status(s: State, row: Placed, sight: Sight) -> VmStatus:
@@ -116,7 +131,8 @@ def _status(s: State, row: Placed, sight: Sight) -> VmStatus:
     unmanaged = next((each.unmanaged for each in held if each.unmanaged), "")
     shown = pause if state == VmState.SUSPENDED.value else ""
     others, local = tuple(sorted(sight.others[name].items())), _local(row, sight)
-    return VmStatus(row, state, tuple(reports), tuple(troubles), why, refusals, local, shown, unmanaged, others)
+    unkept = next((each.unkept for each in held if each.unkept), "")
+    return VmStatus(row, state, tuple(reports), tuple(troubles), why, refusals, local, shown, unmanaged, others, unkept)
 
 
 def _sight(s: State, names: set[VmName]) -> Sight:

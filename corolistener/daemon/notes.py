@@ -47,6 +47,7 @@ _WARNINGS = frozenset(
         NoteCode.REPLICATION_OFF,
         NoteCode.LEDGER_FORCED,
         NoteCode.VM_OWED,
+        NoteCode.VM_WAITS,
         NoteCode.VM_FROZEN,
         NoteCode.VM_STRAY,
         NoteCode.VM_CRASHED,

@@ -198,6 +198,7 @@ def _vm(status: VmStatus, node_name: str) -> Frame:
         "tried": list(row.tried),
         "local": list(status.local),
         "unmanaged": status.unmanaged,
+        "unkept": status.unkept,
         "others": [{"node": node, "uuid": uuid} for node, uuid in status.others],
         "uuid": vm.uuid,
         "troubles": [

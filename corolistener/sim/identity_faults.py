@@ -12,7 +12,7 @@ from corolistener.core.events import Departure
 from corolistener.ids import NodeId, VmName
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.hypervisor import Hypervisor
-from corolistener.sim.instances import known_as, uuid_of
+from corolistener.sim.instances import BULKY, known_as, uuid_of
 from corolistener.sim.vm_faults import LONG, _named, _vm_words
 
 if TYPE_CHECKING:
@@ -120,6 +120,23 @@ def _undefined(world: "World", node: NodeId, words: Sequence[str]) -> None:
             at.hypervisor.define(name, "")
 
 
+def _grows(world: "World", node: NodeId, words: Sequence[str]) -> Undo | None:
+    """Its user makes its definition too long to be kept; and shorter again."""
+    estate, name = world.estate, _named(world, node, words[0])
+    if estate is None or name not in estate.users.vms:
+        return None
+
+    def write(definition: str) -> None:
+        for each in estate.nodes.values() if estate is not None else ():
+            if (copy := each.hypervisor.copies.get(name)) is not None and copy.vm.uuid == uuid_of(name):
+                copy.vm = replace(copy.vm, definition=definition)
+                each.hypervisor.changed(name)
+
+    before = estate.users.vms[name].definition
+    write(BULKY + before)
+    return partial(write, before)
+
+
 def _able(estate: "Estate", world: "World", node: NodeId) -> bool:
     hypervisor = estate.nodes[node].hypervisor
     return world.machines[node].powered and hypervisor.answers and not hypervisor.frozen
@@ -130,5 +147,6 @@ IDENTITY_FAULTS: dict[str, Fault] = {
     "vm-let-go": Fault(_lets_go, 2, LONG, _vm_words),
     "vm-twin": Fault(_twin, 3, LONG, _vm_words),
     "vm-renamed": Fault(_renamed, 1, (), _vm_words),
+    "vm-grows": Fault(_grows, 1, LONG, _vm_words),
     "vm-undefined": Fault(_undefined, 1, (), _vm_words),
 }

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from corolistener.core.capacity import Vm
 from corolistener.core.events import Copied, Defined, Pause
 from corolistener.core.reports import VmState
+from corolistener.core.shelf import TEXT_MOST
 from corolistener.ids import VmName
 from corolistener.wire import values
 
 UUID = "uuid-of-"
+BULKY, BULK = "bulky-", TEXT_MOST
+"""What a definition is called that is too long to be kept, and by how many bytes it is longer than others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,4 +62,5 @@ def known_as(vm: Vm) -> Vm:
 
 
 def defined(vm: Vm) -> Defined:
-    return Defined(vm.name, vm.definition, definition(vm))
+    bulk = b" " * BULK if vm.definition.startswith(BULKY) else b""
+    return Defined(vm.name, vm.definition, definition(vm) + bulk)

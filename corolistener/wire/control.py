@@ -87,7 +87,7 @@ VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where 
 
     vms        [{name, node, node_name, to, state, pause, on, frozen, generation, priority, order, memory_mib, cpus,
                storages, together, apart, nodes, definition, live, tried, local, uuid,
-               unmanaged, others, troubles, copies, owed, why, refusals}]
+               unmanaged, unkept, others, troubles, copies, owed, why, refusals}]
                node where it belongs, `to` where it goes (null: nowhere), live or by being stopped; state "running",
                "suspended", "starting", "none", "in-doubt" or "lost" with its node; pause why it is suspended, where that is
                known: "user" (its user's will), "busy" (a dump, a save, a snapshot), "starting", "io-error", "panicked",
@@ -98,10 +98,11 @@ VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where 
                others [{node, uuid}] other VMs of its name; troubles [{node, why, given_up}] and copies
                [{node, state, generation, stray, stuck}] what members
                say; owed whether it should run and nobody is making it; why then "no-proof", "no-room" (and refusals, as
-               above), "given-up", "frozen", "panic" or "soon", else ""
+               above), "given-up", "frozen", "panic" or "soon", else ""; unkept why its definition cannot be kept, so that no
+               other node could start it, or ""
     more       the name to go on after, null at the end
     states     {state: how many}         of all VMs; instead of "none": "off" for those that shall not run, else "down"
-    owed       {why: how many}           of all VMs
+    owed       {why: how many}           of all VMs; "unkept" of those that run and that no other node could start
     nodes      [{id, name, here, takes, why, memory_mib, reserved_percent, free_mib, cpus, vms, limit, storages,
                maintenance}]
                takes whether it is given VMs, why "left", "maintenance", "disallowed", "hypervisor-silent" or "settings" if

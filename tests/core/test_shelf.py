@@ -123,3 +123,19 @@ def test_what_rows_name_is_missed_unless_it_is_here_or_on_its_way() -> None:
     assert shelf.deadline() == [shelf.ask_at]
     shelf.delivered(Definition(VmName("d"), SHA, TEXT), False, out)
     assert not shelf.missing
+
+
+def test_what_cannot_be_kept_is_remembered_until_it_can() -> None:
+    shelf, out = Shelf(), Out()
+    for _ in range(2):
+        shelf.defined(Defined(NAME, SHA, b"x" * (TEXT_MOST + 1)), out)
+    assert list(shelf.refused) == [NAME]
+    assert [each.code for each in out.take() if isinstance(each, Note)] == [NoteCode.DEFINITION], "told once by the node itself"
+    shelf.defined(Defined(NAME, SHA, TEXT), out)
+    assert not shelf.refused
+    written(shelf, out, FAILED)
+    assert shelf.refused == {NAME: "no space left"}
+    out.take()
+    shelf.tell(Instant(NOW + 5000), out)
+    written(shelf, out)
+    assert not shelf.refused

@@ -103,3 +103,14 @@ def test_a_link_in_place_of_a_definition_is_not_followed(tmp_path: Path) -> None
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EffectError, match="symbolic links"):
         Definitions(tmp_path).text(VmName("web"), checksum(text))
+
+
+def test_a_name_that_is_too_long_for_a_file_is_kept_under_a_name_of_its_own(tmp_path: Path) -> None:
+    """A character of a name may need nine bytes in the name of a file, which may have 255."""
+    names = [VmName("仮想機械" * 9), VmName("仮想機械" * 9 + "二"), VmName("x" * 255), VmName("~" * 255), VmName("仮" * 85)]
+    shelf = Definitions(tmp_path / "definitions")
+    for name in names:
+        assert keep(shelf, name.encode(), name).result is Result.DONE
+    again = Definitions(tmp_path / "definitions")
+    assert set(asyncio.run(again.recall()).definitions) == {(name, checksum(name.encode())) for name in names}
+    assert [read(again, checksum(name.encode()), name) for name in names] == [name.encode() for name in names]
