@@ -109,6 +109,11 @@ class Timing:
         return self.grace_ms - min(KILLING_MS, self.grace_ms // 4)
 
     @property
+    def stalled_ms(self) -> int:
+        """After this long without my own heartbeat the ring is stalled: the formation of another ring takes less."""
+        return self.lease_ms * 3 // 4
+
+    @property
     def vacated_ms(self) -> int:
         """After this long without contact a former master has let go of the service."""
         return self.lease_ms + self.grace_ms

@@ -86,6 +86,13 @@ class SendingLost:
     """The ring took no message for so long that those waiting were dropped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """A long message of this node is on its way, in parts: the node is not silent."""
+
+    node: NodeId
+
+
 class Result(Enum):
     """How an action ended."""
 
@@ -352,6 +359,7 @@ Event = (
     | Delivered
     | BadMessage
     | SendingLost
+    | Speaking
     | Finished
     | Found
     | Probed

@@ -178,6 +178,8 @@ class Group:
     pending: dict[NodeId, Instant] = field(default_factory=dict)
     seen: dict[NodeId, Instant] = field(default_factory=dict)
     declared: dict[NodeId, Instant] = field(default_factory=dict)
+    spoke: dict[NodeId, Instant] = field(default_factory=dict)
+    """When a part of a long message of each node last came: its Hello may be on its way behind it, or be it."""
     line: Epoch = Epoch()
     formed_once: bool = False
     counted: tuple[object, tuple[NodeId, ...]] = ((), ())
@@ -215,6 +217,7 @@ class Group:
 
     def open_round(self, now: Instant) -> None:
         self.open, self.round_since = True, now
+        self.spoke.clear()
         self.said.clear()
 
     def _fresh(self) -> None:
@@ -369,11 +372,15 @@ class Group:
         """Whom to declare absent: silent in an open round, without heartbeats, or with a daemon that did not return."""
         found: set[NodeId] = set()
         if self.open and now >= self.round_since + hello_ms:
-            found |= self.awaited
+            found |= {node for node in self.awaited if now >= self.spoke.get(node, self.round_since) + hello_ms}
         if lease_ms is not None and now >= min(self.seen.values(), default=now) + lease_ms:
             found |= {node for node in self.present if now >= self.seen.get(node, now) + lease_ms}
         found |= {node for node, since in self.pending.items() if now >= since + restart_ms and node not in self.members}
         return tuple(sorted(found - {self.me}))
+
+    def hellos_due(self, hello_ms: int) -> list[Instant]:
+        """When a node whose Hello has not come may be declared absent."""
+        return [Instant(since + hello_ms) for since in (self.round_since, *self.spoke.values())]
 
     def silences(self, lease_ms: int, last: Instant) -> list[Instant]:
         """When another node may be declared absent: the first such instant after `last` is among them."""

@@ -74,8 +74,14 @@ class Lease:
     in_flight: Instant | None = None
     returned: list[Sent] = field(default_factory=list)
     ends: Instant | None = None
+    stalled: bool = False
+    """It was told that my heartbeat does not come back."""
     stirred: bool = False
     """Something was heard, or the votes are others, since it was last looked whether a heartbeat is confirmed."""
+
+    def stalls_at(self, stalled_ms: int) -> Instant | None:
+        """When it is to be told that my heartbeat does not come back; None if that was told, or none is on its way."""
+        return Instant(self.in_flight + stalled_ms) if self.in_flight is not None and not self.stalled else None
 
     def valid(self, now: Instant) -> bool:
         return self.ends is not None and now < self.ends

@@ -7,7 +7,7 @@ from corolistener.core import address, care, changes, claims, keeping, orders, r
 from corolistener.core.actions import Multicast, Reason
 from corolistener.core.belonging import foreign
 from corolistener.core.events import Departure, GroupChanged, QuorumChanged, RingChanged, VotesCounted
-from corolistener.core.messages import Absent, Heartbeat, Hello, Released, Stored, Verdict
+from corolistener.core.messages import PROTOCOL, Absent, Heartbeat, Hello, Released, Stored, Verdict
 from corolistener.core.notes import NoteCode
 from corolistener.core.state import State, Watch
 from corolistener.core.telling import inventory
@@ -149,15 +149,6 @@ def corosync_lost(s: State, now: Instant) -> None:
     s.quorum.quorate = s.quorum.said = False
     s.master, s.offer, s.line_known = None, None, False
     s.lease.new_ring(now)
-
-
-def sending_lost(s: State) -> None:
-    """Nothing of what was on its way comes back. A round takes in anew whatever was in it."""
-    s.group.sent = s.lease.in_flight = s.storing.serving = s.released = None
-    s.keeping.opening, s.keeping.proposing = None, False
-    s.copies.told, s.copies.compared = None, ()
-    s.shelf.lost()
-    s.restate = True
 
 
 def lapse(s: State, reason: Reason) -> None:
@@ -367,7 +358,7 @@ def beat(s: State, now: Instant) -> None:
     timing = s.config.timing
     count = s.lease.send(now, timing.heartbeat_ms)
     if count is not None:
-        s.out.do(Multicast(Heartbeat(s.group.ring, count, s.keeping.stored)))
+        s.out.do(Multicast(Heartbeat(s.group.ring, count, s.keeping.stored, PROTOCOL)))
     if s.lease.stirred and s.quorate and s.me in s.group.peers and not s.lapsed:
         had = s.lease.ends
         s.lease.confirm(now, s.me, s.quorum, s.lease_ms)

@@ -12,6 +12,7 @@ from corolistener.core import (
     ability,
     address,
     care,
+    carriage,
     changes,
     keeping,
     leaving,
@@ -70,6 +71,7 @@ from corolistener.core.events import (
     Running,
     SendingLost,
     Shelved,
+    Speaking,
     TimePassed,
     VotesCounted,
 )
@@ -115,6 +117,7 @@ class Core:
         if s.adopt_until is None:
             s.adopt_until = Instant(now + s.config.timing.restart_ms)
         self._notice_stall(now)
+        carriage.notice_stall(s, now)
         if s.lease.ends is not None and now >= s.lease.ends:
             line.lapse(s, Reason.LEASE_ENDED)
         quiet, before = passes.quiet(s, event), passes.looked_at(s)
@@ -187,8 +190,8 @@ class Core:
                 line.corosync_lost(s, now)
             case BadMessage(sender, why):
                 self._bad_message(sender, why)
-            case SendingLost():
-                line.sending_lost(s)
+            case SendingLost() | Speaking():
+                carriage.carried(s, event, now)
             case Found():
                 self._found(event)
             case Probed():
@@ -335,7 +338,7 @@ class Core:
             return None
         beat_at = s.lease.next_at if s.lease.in_flight is None and s.group.joined else None
         feed_at = s.feed_at if s.watchdog_ms and s.feeding is None else None
-        return _next((s.due, s.lease.ends, beat_at, feed_at), s.last_step)
+        return _next((s.due, s.lease.ends, beat_at, feed_at, s.lease.stalls_at(s.config.timing.stalled_ms)), s.last_step)
 
     def _due(self) -> Instant | None:
         """When a pass is to look again, though nothing happens; what it has looked at is not due any more."""
@@ -344,7 +347,7 @@ class Core:
         at: list[Instant | None] = [s.adopt_until if s.mode is Mode.ADOPTING else None, s.farewell_at]
         if s.group.joined:
             if s.group.open:
-                at.append(Instant(s.group.round_since + timing.hello_ms))
+                at += s.group.hellos_due(timing.hello_ms)
             at += [Instant(since + timing.restart_ms) for since in s.group.pending.values()]
             at += s.group.declared.values()
             if s.lease.ends is not None:

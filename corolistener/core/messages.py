@@ -26,7 +26,9 @@ from corolistener.core.view import Epoch, RingId
 from corolistener.core.wishes import Order
 from corolistener.ids import NodeId, VmName
 
-PROTOCOL = 1
+PROTOCOL = 2
+PARTS_SINCE = 2
+"""The protocol since which long messages are sent in parts."""
 TEXT_MOST = 512 * 1024
 """Bytes of a corosync.conf that the ring carries."""
 
@@ -94,11 +96,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """I am alive in this ring. `count` tells my own heartbeats apart; `stored` is the ledger that a loss of power leaves me."""
+    """I am alive in this ring. `count` tells my own heartbeats apart; `stored` is the ledger that a loss of power leaves me.
+
+    `protocol`: 1 where the sender does not say.
+    """
 
     ring: RingId
     count: int
     stored: Version = Version()
+    protocol: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class NoteCode(Enum):
     """Stable names of log lines; their level and their words live outside the core."""
 
     RING = "ring"
+    RING_STALLED = "ring-stalled"
+    RING_MOVES = "ring-moves"
     QUORUM_GAINED = "quorum-gained"
     QUORUM_LOST = "quorum-lost"
     FOREIGN_COROSYNC = "corosync-foreign"

@@ -11,6 +11,7 @@ from corolistener.core.events import (
     Linked,
     Listed,
     Shelved,
+    Speaking,
     TimePassed,
 )
 from corolistener.core.ledger import Rows
@@ -27,7 +28,8 @@ def electing(event: Event) -> bool:
     """It may change what the election is made of: ring, group, quorum, what members say of themselves, the settings."""
     if isinstance(event, Delivered):
         return not isinstance(event.message, UNELECTING)
-    return not isinstance(event, TimePassed | Finished | Listed | CopyChanged | Defined | Shelved | Armed | Linked)
+    silent = TimePassed | Speaking | Finished | Listed | CopyChanged | Defined | Shelved | Armed | Linked
+    return not isinstance(event, silent)
 
 
 def ends_there(action: Action) -> bool:
@@ -41,10 +43,10 @@ def quiet(s: State, event: Event) -> bool:
     """Nearly every event is: time, heartbeats, that the watchdog was fed or a definition kept, and news of VMs that are the
     master's business, or will be looked at when what is being written of the ledger is."""
     match event:
-        case TimePassed() | Delivered(message=Heartbeat()):
+        case TimePassed() | Speaking() | Delivered(message=Heartbeat()):
             return True
         case Delivered(message=Definition()):
-            return not s.copies.waiting
+            return not s.copies.waiting and not s.shelf.untold
         case Delivered(message=Inventory()):
             return not s.acting
         case Delivered(message=Entries(rows=rows)):

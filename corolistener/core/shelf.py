@@ -163,7 +163,7 @@ class Shelf:
         if not self.untold and not self.failed:
             return
         ready = sorted((self.untold & self.have) - self.on_its_way - set(self.reading.values()))
-        for key in ready[: max(0, WORK_MOST - len(self.reading))]:
+        for key in ready[: max(0, WORK_MOST - len(self.reading) - len(self.on_its_way))]:
             self.reading[ticket := out.ticket()] = key
             out.do(ReadDefinition(ticket, *key))
         for message, at in list(self.failed.values()):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 CORE = {
     "ring": "corosync has formed a ring of these nodes.",
+    "ring-stalled": "The ring does not bring back what this node says: corosync, or a path that carries no large packets.",
+    "ring-moves": "The ring brings messages again.",
     "quorum-gained": "The nodes of the ring are a quorum.",
     "quorum-lost": "The nodes of the ring are no quorum: nothing of the cluster may run here.",
     "corosync-foreign": "corosync here runs in another cluster than the file's: nothing may run here until it is restarted.",
@@ -110,7 +112,6 @@ SHELL = {
     "locks-cleared": "Lock files of an earlier boot, or of somebody else, were in the way.",
     "log": "The log file cannot be opened.",
     "managed-not-written": "The list for libvirt's hook cannot be written.",
-    "message-too-long": "A message is too long to be sent.",
     "no-real-time-priority": "The daemon has no real-time priority, so a busy machine delays it.",
     "planted": "Something under a name that the daemon writes to was not made by it: it is not used.",
     "power-on-failed": "A node that was fenced could not be switched on again.",

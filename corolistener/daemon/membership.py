@@ -26,9 +26,9 @@ from corolistener.corosync.handle import Handle
 from corolistener.corosync.values import RingId as CorosyncRing
 from corolistener.daemon.notes import Log
 from corolistener.daemon.recount import Recount
-from corolistener.errors import CorolistenerError, EffectError, PeerError
+from corolistener.engine.speech import Heard, heard
+from corolistener.errors import CorolistenerError, EffectError
 from corolistener.ids import NodeId
-from corolistener.wire import ring as wire
 
 GROUP = "corolistener"
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.1, 5.0
@@ -180,7 +180,7 @@ class Membership:
     """The connection to corosync. `post` takes events, oldest first, and handles them before it returns; `timers` is told
     corosync's timers after connecting and whenever they change."""
 
-    def __init__(self, post: Callable[[list[e.Event]], None], timers: Callable[[Timers], None], log: Log) -> None:
+    def __init__(self, post: Callable[[list[Heard]], None], timers: Callable[[Timers], None], log: Log) -> None:
         self._post, self._told_timers, self._log = post, timers, log
         self._handles: _Handles | None = None
         self._watched: list[int] = []
@@ -283,22 +283,18 @@ class Membership:
             self._unwatch()
             self._gone.set()
 
-    def send(self, message: Message) -> bool:
+    def send(self, data: bytes, message: Message | None) -> bool:
         """Multicast; False where too much waits already. Without a group there is nobody to hear it: that is no failure."""
         if self._handles is None or self._handles.sender is None:
             return True
-        try:
-            return self._handles.sender.put(wire.encode(message))
-        except PeerError as error:
-            self._log.say(logging.ERROR, "message-too-long", why=error)
-            return True
+        return self._handles.sender.put(data)
 
     def _from_cpg(self, values: list[Any]) -> None:
-        found: list[e.Event] = []
+        found: list[Heard] = []
         for value in values:
             match value:
                 case cpg.Delivered(_, node, _, data):
-                    found.append(_message(NodeId(node), data))
+                    found.append(heard(NodeId(node), data))
                 case cpg.GroupChanged(_, members, left, joined):
                     gone = tuple((NodeId(p.node), _DEPARTURES.get(p.reason, e.Departure.PROCDOWN)) for p in left)
                     found.append(e.GroupChanged(_sorted(p.node for p in members), _sorted(p.node for p in joined), gone))
@@ -307,7 +303,7 @@ class Membership:
         self._post(found)
 
     def _from_quorum(self, values: list[Any]) -> None:
-        found: list[e.Event] = []
+        found: list[Heard] = []
         for value in values:
             if isinstance(value, quorum.QuorumChanged):
                 self._nodes.update(value.nodes)
@@ -415,13 +411,6 @@ def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
     while not (true := condition()) and time.monotonic() < until:
         time.sleep(AGAIN_S)
     return true
-
-
-def _message(sender: NodeId, data: bytes) -> e.Event:
-    try:
-        return e.Delivered(sender, wire.decode(data, sender))
-    except PeerError as error:
-        return e.BadMessage(sender, error.why)
 
 
 def _ring(ring: CorosyncRing) -> RingId:

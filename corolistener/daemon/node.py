@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from corolistener.core import events as e
@@ -35,6 +35,7 @@ from corolistener.effects.service import Service
 from corolistener.effects.watchdog import Device
 from corolistener.engine.lanes import DEADLINES_MS
 from corolistener.engine.pump import Pump, escaped
+from corolistener.engine.speech import Heard
 from corolistener.errors import ConfigError, EffectError, InvariantViolation
 from corolistener.ids import NodeId, VmName
 
@@ -183,7 +184,7 @@ class Node:
 
     # What drives the pump
 
-    def take(self, happened: list[e.Event]) -> None:
+    def take(self, happened: Sequence[Heard]) -> None:
         """Handle events that have just happened, in this order."""
         self.log.stamp = time.time()
         for event in happened:

@@ -30,6 +30,7 @@ _WARNINGS = frozenset(
         NoteCode.FOREIGN_COROSYNC,
         NoteCode.NO_MASTER,
         NoteCode.LEASE_ENDED,
+        NoteCode.RING_STALLED,
         NoteCode.PENDING,
         NoteCode.ABSENT,
         NoteCode.LEFT,

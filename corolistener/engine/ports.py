@@ -24,9 +24,12 @@ class Effect(Protocol):
 
 
 class Ring(Protocol):
-    """The group. `send` returns False where the ring cannot take the message now: it is offered again."""
+    """The group. `send` returns False where the ring cannot take these bytes now: they are offered again.
 
-    def send(self, message: Message) -> bool: ...
+    `message` is the one that is whole with them; None where more of its parts follow.
+    """
+
+    def send(self, data: bytes, message: Message | None) -> bool: ...
 
 
 class Teller(Protocol):

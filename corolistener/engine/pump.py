@@ -21,6 +21,7 @@ from corolistener.core.notes import Note, NoteCode
 from corolistener.engine.journal import Journal
 from corolistener.engine.lanes import DEADLINES_MS, Lane
 from corolistener.engine.ports import Cancel, Effect, Finish, Ring, Teller
+from corolistener.engine.speech import Heard, Speech
 from corolistener.errors import InvariantViolation
 from corolistener.ids import Instant, Ticket
 from corolistener.wire.ring import sendable
@@ -67,8 +68,8 @@ class Pump:
         self.core = Core(config)
         self.journal = Journal(self.core)
         self.ring, self.teller = ring, teller
-        self.events: deque[Event] = deque()
-        self.sending: deque[Message] = deque()
+        self.events: deque[Heard] = deque()
+        self.speech = Speech(config.me)
         self.send_at: Instant | None = None
         self.broken: InvariantViolation | None = None
         self.steps = 0
@@ -76,7 +77,7 @@ class Pump:
         self.effects, self.deadlines_ms = effects, deadlines_ms
         self.lanes: dict[str, Lane] = {}
 
-    def post(self, event: Event) -> None:
+    def post(self, event: Heard) -> None:
         """Put an event at the end of the queue. More than MOST_EVENTS wait only if nobody runs the pump: that is surrender."""
         if len(self.events) < MOST_EVENTS:
             self.events.append(event)
@@ -90,6 +91,8 @@ class Pump:
         """Handle everything that has been posted, and what follows from it."""
         try:
             self._run(now)
+        except InvariantViolation as violation:
+            self.give_up(violation)
         except Exception as error:  # noqa: BLE001 - what escapes from the pump ends in surrender, whatever it is
             self.give_up(escaped("pump-runs", error))
         self._let_go(now)
@@ -101,8 +104,11 @@ class Pump:
             self.lanes = {name: lane for name, lane in self.lanes.items() if not lane.idle}
         self._send(now)
         while self.events:
-            self._step(self.events.popleft(), now)
-            self._advance(now)
+            event = self.speech.taken(self.events.popleft(), now)
+            if event is not None:
+                self._step(event, now)
+                self._advance(now)
+            self._send(now)
 
     def pass_time(self, now: Instant) -> None:
         """`deadline` has come."""
@@ -111,16 +117,16 @@ class Pump:
 
     def deadline(self) -> Instant | None:
         """When `pass_time` is to be called at the latest."""
-        if not self.lanes and not self.sending:
+        if not self.lanes and not self.speech:
             return self.core.next_deadline()
-        at = [self.core.next_deadline(), self.send_at if self.sending else None]
+        at = [self.core.next_deadline(), self.send_at, self.speech.looks_again]
         at += [lane.expires for lane in self.lanes.values()]
         return min((instant for instant in at if instant is not None), default=None)
 
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
-        return not self.events and not self.sending and all(lane.idle for lane in self.lanes.values())
+        return not self.events and not self.speech and all(lane.idle for lane in self.lanes.values())
 
     def _step(self, event: Event, now: Instant) -> None:
         if self.broken is not None:
@@ -153,7 +159,7 @@ class Pump:
         if self.broken is not None:
             return
         self.broken = violation
-        self.sending.clear()
+        self.speech.forget()
         self.letting_go = self.core.surrender()
         fields = (("name", violation.name), ("evidence", violation.evidence))
         self.letting_go.insert(0, Note(NoteCode.BROKEN, fields))
@@ -187,20 +193,20 @@ class Pump:
 
     def _say(self, message: Message, now: Instant) -> None:
         """Send after what waits already. More than MOST_SENDING have waited for nobody: the core is told, and begins anew."""
-        if len(self.sending) >= MOST_SENDING:
-            self.sending.clear()
+        if len(self.speech) >= MOST_SENDING:
+            self.speech.forget()
             self.post(SendingLost())
-        self.sending.append(message)
+        self.speech.say(message)
         self._send(now)
 
     def _send(self, now: Instant) -> None:
-        """In order; what the ring cannot take now is offered again, so nothing is lost and nothing overtakes."""
-        while self.sending:
-            if not self.ring.send(self.sending[0]):
+        """What the ring cannot take now is offered again, so nothing is lost."""
+        self.send_at = None
+        while self.speech and (frame := self.speech.next(now)) is not None:
+            if not self.ring.send(*frame):
                 self.send_at = Instant(now + SEND_AGAIN_MS)
                 return
-            self.sending.popleft()
-        self.send_at = None
+            self.speech.sent(frame)
 
     def _advance(self, now: Instant) -> None:
         for lane in self.lanes.values():

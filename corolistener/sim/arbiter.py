@@ -9,7 +9,8 @@ from corolistener.sim.heap import Chance, Heap
 from corolistener.sim.votequorum import total
 
 if TYPE_CHECKING:
-    from corolistener.sim.totem import Ring, Totem
+    from corolistener.sim.rings import Ring
+    from corolistener.sim.totem import Totem
 
 LOOK_MS = (1500, 500, 3000)
 HANDOVER_MS = (800, 200, 3000)

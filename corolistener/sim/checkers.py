@@ -17,6 +17,7 @@ from corolistener.sim.broken_checkers import BrokenChecker
 from corolistener.sim.install_checkers import InstallChecker
 from corolistener.sim.lease_checkers import LeaseChecker
 from corolistener.sim.machines import Machine
+from corolistener.sim.message_checkers import MessageChecker
 from corolistener.sim.restart_checkers import RestartChecker
 from corolistener.sim.service_checkers import ServiceChecker
 from corolistener.sim.settings import SettingsChecker
@@ -54,6 +55,7 @@ class Checker:
         self.installed = InstallChecker(world)
         self.settings = SettingsChecker(world)
         self.services = ServiceChecker(world)
+        self.messages = MessageChecker(world)
         self.vms = vm_checkers.VmChecker(world, world.estate) if world.estate is not None else None
 
     def look(self) -> None:
@@ -67,7 +69,13 @@ class Checker:
         if (why := self.services.look()) is not None:
             raise Violated(why)
         self._same_line(able)
-        looks = (self.restarts.look(able), self.broken.look(), self.installed.look(), self.settings.look(able))
+        looks = (
+            self.restarts.look(able),
+            self.broken.look(),
+            self.installed.look(),
+            self.settings.look(able),
+            self.messages.look(),
+        )
         if (why := next(filter(None, (self.leases.look(able), self.claims.look(able), *looks)), None)) is not None:
             raise Violated(why)
         if self.vms is not None:

@@ -17,6 +17,7 @@ from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.identity_faults import IDENTITY_FAULTS
+from corolistener.sim.message_faults import MESSAGE_FAULTS
 from corolistener.sim.pause_faults import PAUSE_FAULTS
 from corolistener.sim.service_faults import SERVICE_FAULTS
 from corolistener.sim.start_faults import START_FAULTS
@@ -299,6 +300,7 @@ FAULTS: dict[str, Fault] = {
     "hand-edit": Fault(_hand_edit, 1, (), lambda dice, nodes: (str(dice.randint(0, 3)),)),
     "lease-changed": Fault(_lease, 1, (), lambda dice, nodes: (dice.choice(("100%", "150%", "250%")),)),
     "garbage": Fault(_garbage, 1, (), lambda dice, nodes: (dice.randbytes(dice.randint(1, 40)).hex(),)),
+    **MESSAGE_FAULTS,
 }
 """A fault's name, as stories and seeds say it."""
 

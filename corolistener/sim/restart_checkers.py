@@ -14,7 +14,7 @@ from corolistener.core.state import State
 from corolistener.ids import NodeId
 
 if TYPE_CHECKING:
-    from corolistener.sim.totem import Ring
+    from corolistener.sim.rings import Ring
     from corolistener.sim.world import Daemon, World
 
 WATCHED_MS = 15_000

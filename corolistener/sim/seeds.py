@@ -219,6 +219,7 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
         world.stop_corosync(node)
     world.totem.cut([])
     world.totem.hush([])
+    world.totem.mend()
     for node, machine in world.machines.items():
         machine.disk.full = machine.reload_refused = False
         machine.hung.clear()

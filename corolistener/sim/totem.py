@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from corolistener.core.events import (
-    BadMessage,
-    Delivered,
     Departure,
-    Event,
     GroupChanged,
     QuorumChanged,
     RingChanged,
@@ -24,13 +21,14 @@ from corolistener.core.events import (
     VotesCounted,
 )
 from corolistener.core.view import RingId
-from corolistener.errors import PeerError
+from corolistener.engine.speech import Heard
 from corolistener.ids import NodeId
 from corolistener.sim import votequorum
 from corolistener.sim.arbiter import Arbiter
 from corolistener.sim.heap import Chance, Heap
+from corolistener.sim.rings import Item, Ring
 from corolistener.sim.votequorum import Counting, FileRead
-from corolistener.wire import ring as wire
+from corolistener.wire.ring import MAGIC
 
 LOSS_MS = (3630, 2200, 4200)
 MERGE_MS = (150, 50, 600)
@@ -42,42 +40,10 @@ UNSENT_MOST = 40
 CROSSING = 0.3
 SAMPLE = "debian"
 """The cluster name in the file with which a distribution starts corosync."""
+PACKED = 180
+"""Bytes that corosync adds to each message in a packet."""
 
-Tell = Callable[[NodeId, list[Event]], None]
-
-
-@dataclass(slots=True)
-class Item:
-    """One thing in a ring's order: a message, or a daemon that joined or left the group."""
-
-    node: NodeId
-    data: bytes | None = None
-    reason: Departure | None = None
-    life: int = 0
-    decoded: Delivered | BadMessage | None = None
-
-    def read(self) -> Delivered | BadMessage:
-        """The message, decoded once for all who receive it: it is frozen."""
-        assert self.data is not None
-        if self.decoded is None:
-            try:
-                self.decoded = Delivered(self.node, wire.decode(self.data, self.node))
-            except PeerError as error:
-                self.decoded = BadMessage(self.node, error.why)
-        return self.decoded
-
-
-@dataclass(slots=True, eq=False)
-class Ring:
-    """One ring and its order. `done` says how far each node has delivered, `limit` how far it can since the ring broke; `votes`
-    are the votequorums of its nodes."""
-
-    id: RingId
-    nodes: tuple[NodeId, ...]
-    log: list[Item] = field(default_factory=list)
-    done: dict[NodeId, int] = field(default_factory=dict)
-    limit: dict[NodeId, int] | None = None
-    votes: dict[NodeId, Counting] = field(default_factory=dict)
+Tell = Callable[[NodeId, list[Heard]], None]
 
 
 @dataclass(slots=True)
@@ -116,6 +82,8 @@ class Totem:
         self.deaf: set[frozenset[NodeId]] = set()
         self._restless = 0
         self.sequence: dict[NodeId, int] = {}
+        self.narrow: dict[NodeId, int] = {}
+        """How many bytes the paths of a node carry in one packet, where corosync takes them for wider."""
         self.clean: set[NodeId] = set()
         self.quorum_first = False
         self.arbiter = Arbiter(self, heap, chance, self._recounted)
@@ -165,6 +133,36 @@ class Totem:
             if self.deaf:
                 self._restless = turn + 1
                 self.heap.after(self.chance.vary(*STIR_MS), lambda: self._stir(turn + 1))
+
+    def hold(self, ring: Ring) -> None:
+        """The ring carries nothing any more."""
+        ring.held = True
+
+    def release(self, ring: Ring) -> None:
+        """It does again, if it is still there."""
+        ring.held = False
+        self._go_on(ring)
+
+    def widen(self, node: NodeId) -> None:
+        """corosync knows now what the paths of this node carry."""
+        self.narrow.pop(node, None)
+        if node in self.nodes and (ring := self.nodes[node].ring).lost is not None and not self.narrow:
+            ring.lost = None
+            self._go_on(ring)
+
+    def mend(self) -> None:
+        """All paths carry what corosync thinks, and every ring carries messages."""
+        for node in list(self.narrow):
+            self.widen(node)
+        for corosync in self.nodes.values():
+            if corosync.ring.held:
+                self.release(corosync.ring)
+
+    def _go_on(self, ring: Ring) -> None:
+        if ring.limit is None:
+            for node in ring.nodes:
+                for _ in range(len(ring.log) - ring.done[node]):
+                    self._schedule(ring, node)
 
     def hears(self, node: NodeId, other: NodeId) -> bool:
         if (node in self.strangers) is not (other in self.strangers):
@@ -220,9 +218,8 @@ class Totem:
     def _mend(self, ring: Ring) -> None:
         """The network came back before anybody gave the ring up."""
         ring.limit = None
+        self._go_on(ring)
         for node in ring.nodes:
-            for _ in range(len(ring.log) - ring.done[node]):
-                self._schedule(ring, node)
             self._flush(node)
 
     # Forming a ring
@@ -278,7 +275,7 @@ class Totem:
         corosync.ring = ring
         corosync.alone = corosync.alone and len(ring.nodes) == 1
         self.sequence[node] = ring.id.seq
-        events: list[Event] = []
+        events: list[Heard] = []
         left = sorted(corosync.group - side)
         members = sorted(corosync.group & side)
         if left:
@@ -330,8 +327,18 @@ class Totem:
             corosync.outbox.append(item)
             return
         corosync.ring.log.append(item)
+        if node in self.narrow and corosync.ring.lost is None and self._packet(node, corosync.ring) > self.narrow[node]:
+            corosync.ring.lost = len(corosync.ring.log) - 1
         for other in corosync.ring.nodes:
             self._schedule(corosync.ring, other)
+
+    def _packet(self, node: NodeId, ring: Ring) -> int:
+        """Bytes of what a node's daemon has on its way: corosync packs it together.
+
+        What another program says in the group is not counted: no daemon can leave room for it.
+        """
+        own = [item.data for item in ring.log[ring.done[node] :] if item.node == node and item.data is not None]
+        return sum(len(data) + PACKED for data in own if data.startswith(MAGIC))
 
     def _flush(self, node: NodeId) -> None:
         if node not in self.nodes:
@@ -359,8 +366,8 @@ class Totem:
             corosync.batch = None
         if corosync.ring is not ring or corosync.frozen:
             return
-        first, upto = ring.done[node], len(ring.log) if ring.limit is None else ring.limit[node]
-        events: list[Event] = []
+        first, upto = ring.done[node], ring.carried if ring.limit is None else ring.limit[node]
+        events: list[Heard] = []
         for item in ring.log[first : min(first + len(batch), upto)]:
             events += self._taken(node, item)
         if events:
@@ -371,11 +378,11 @@ class Totem:
         if events := self._taken(node, item):
             self._later(node, events, 0)
 
-    def _taken(self, node: NodeId, item: Item) -> list[Event]:
+    def _taken(self, node: NodeId, item: Item) -> list[Heard]:
         """One item of the order is taken in by a node's corosync; what its client is to be told."""
         corosync = self.nodes[node]
         corosync.ring.done[node] += 1
-        events: list[Event] = []
+        events: list[Heard] = []
         if item.data is not None:
             events = [item.read()]
         elif item.reason is None:
@@ -389,7 +396,7 @@ class Totem:
             events = [GroupChanged(tuple(sorted(corosync.group)), (), ((item.node, item.reason),))]
         return events if corosync.joined else []
 
-    def _later(self, node: NodeId, events: list[Event], lag: int) -> None:
+    def _later(self, node: NodeId, events: list[Heard], lag: int) -> None:
         """News on CPG's descriptor keep their order."""
         corosync = self.nodes[node]
         corosync.news_due = max(corosync.news_due, self.heap.now + lag)

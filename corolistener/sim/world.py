@@ -37,23 +37,22 @@ from corolistener.core.messages import Change, Heartbeat, Message
 from corolistener.core.notes import Note
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.engine.pump import Pump
+from corolistener.engine.speech import Heard
 from corolistener.ids import Instant, NodeId
 from corolistener.sim import checkers, serving
 from corolistener.sim.conffile import Disk
 from corolistener.sim.conffile import read as file_read
 from corolistener.sim.heap import Chance, Heap
 from corolistener.sim.machines import CONFIG_MS, LATENCY_MS, Machine, Port, do, fault_of
+from corolistener.sim.rings import decoded
 from corolistener.sim.totem import Totem
 from corolistener.sim.vms import Estate, VmOptions
 from corolistener.sim.votequorum import FileRead, QuorumOptions
-from corolistener.wire import ring as wire
 
 FAMILIES: tuple[Family, ...] = ("address", "lock", "service", "config", "store", "corosync")
 CONNECT_MS = (5, 1, 100)
 STARTED_AGAIN_MS = (10_000, 1000, 30_000)
 CLOUD = CloudAddress("192.0.2.10", 32, "vmbr0")
-
-
 ALWAYS_LOOKED_AT = 12
 """Worlds of at most so many nodes are looked at after everything that happens."""
 PULSE_MS = 10
@@ -113,6 +112,7 @@ class Daemon:
             ports |= world.estate.ports(self)
         self.pump = Pump(self.config, ports, self, self)
         self.pump.journal.most = JOURNAL_MOST
+        self.pump.speech.decode = decoded
         self.crash_after: int | None = None
         self.crashed = False
         self.asked = self.poisoned = False
@@ -124,11 +124,11 @@ class Daemon:
 
     # What drives the pump
 
-    def take(self, *events: Event) -> None:
+    def take(self, *events: Heard) -> None:
         """News for this daemon, handled at once unless it is stopped."""
         self.do(partial(self._post, events))
 
-    def _post(self, events: tuple[Event, ...]) -> None:
+    def _post(self, events: tuple[Heard, ...]) -> None:
         for event in events:
             self.pump.post(event)
 
@@ -184,13 +184,13 @@ class Daemon:
                 self.crashed = True
                 raise Crash
 
-    def send(self, message: Message) -> bool:
+    def send(self, data: bytes, message: Message | None) -> bool:
         if not isinstance(message, Heartbeat):
             self.count()
         if not self.connected:
             return True
-        taken = self.world.totem.say(self.machine.id, wire.encode(message))
-        if taken:
+        taken = self.world.totem.say(self.machine.id, data)
+        if taken and message is not None:
             if self.world.checker.vms is not None:
                 self.world.checker.vms.said(self.machine.id, message)
             self.world.sent[type(message)] = (self.world.heap.now, self.machine.id)
@@ -430,7 +430,7 @@ class World:
 
         self.heap.after(self.chance.vary(*CONNECT_MS), connect)
 
-    def _news(self, node: NodeId, events: list[Event]) -> None:
+    def _news(self, node: NodeId, events: list[Heard]) -> None:
         daemon = self.daemons.get(node)
         if daemon is not None and daemon.connected:
             daemon.take(*events)

@@ -14,11 +14,13 @@ from corolistener.core import messages as m
 from corolistener.core import wishes as w
 from corolistener.errors import PeerError
 from corolistener.ids import NodeId
+from corolistener.wire import parts
+from corolistener.wire.parts import Part
 
 MAGIC = b"CL"
 VERSION = 1
 MOST = 1_000_000
-"""Bytes; CPG takes about 1 MiB in one message."""
+"""Bytes of one frame; CPG takes about 1 MiB."""
 
 TYPES: dict[int, type[m.Message]] = {
     1: m.Hello,
@@ -47,7 +49,8 @@ TYPES: dict[int, type[m.Message]] = {
     40: m.Vacated,
     41: m.Able,
 }
-PROPOSED, ORDERED = 7, 21
+PROPOSED, ORDERED, PART = 7, 21, 30
+PART_HEAD = MAGIC + bytes((VERSION, PART))
 CHANGES: dict[int, type[m.Change]] = {
     1: m.PushText,
     2: m.RevertTo,
@@ -102,7 +105,7 @@ def sendable(text: str) -> str:
 
 
 def encode(message: m.Message) -> bytes:
-    """The bytes of one message. Raises PeerError where it is longer than the ring takes."""
+    """The bytes of one message, of any length. Raises what msgspec raises for what no message may hold."""
     if isinstance(message, m.Proposed):
         number = PROPOSED
         kind = _CHANGE_NUMBERS[type(message.change)]
@@ -114,17 +117,17 @@ def encode(message: m.Message) -> bytes:
     else:
         number = _NUMBERS[type(message)]
         body = _packed(message)
-    if len(body) > MOST:
-        raise PeerError(0, f"{type(message).__name__} of {len(body)} bytes is longer than {MOST}")
     return MAGIC + bytes((VERSION, number)) + body
 
 
-def decode(data: bytes, sender: NodeId) -> m.Message:
-    """The message in `data`. Raises PeerError for anything that is none."""
+def decode(data: bytes, sender: NodeId) -> m.Message | Part:
+    """The message in `data`, or the part of one. Raises PeerError for anything that is none."""
     if len(data) < 4 or data[:2] != MAGIC:
         raise PeerError(sender, f"not a message of ours ({len(data)} bytes)")
     if data[2] != VERSION:
         raise PeerError(sender, f"protocol version {data[2]}, this is {VERSION}")
+    if data[3] == PART:
+        return parts.read(data[4:], sender)
     try:
         if data[3] == PROPOSED:
             return _proposed(data[4:])

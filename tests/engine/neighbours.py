@@ -50,14 +50,17 @@ class Raising(Slow):
 
 @dataclass
 class Radio:
-    """A ring that takes messages or does not."""
+    """A ring that takes messages or does not. `heard` are those that were said to their end, `said` all frames."""
 
     takes: bool = True
     heard: list[Message] = field(default_factory=list)
+    said: list[bytes] = field(default_factory=list)
 
-    def send(self, message: Message) -> bool:
+    def send(self, data: bytes, message: Message | None) -> bool:
         if self.takes:
-            self.heard.append(message)
+            self.said.append(data)
+            if message is not None:
+                self.heard.append(message)
         return self.takes
 
 

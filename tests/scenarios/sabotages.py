@@ -33,6 +33,7 @@ from corolistener.sim.seeds import FAULTS_MS, draw, play
 
 from . import sabotages_care, sabotages_ledger
 from .sabotages_identity import IDENTITY
+from .sabotages_messages import MESSAGES
 from .sabotages_pauses import PAUSES
 from .sabotages_service import SERVICE
 from .sabotages_votes import VOTES
@@ -249,6 +250,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     **VOTES,
     **sabotages_care.SABOTAGES,
     **SERVICE,
+    **MESSAGES,
 }
 
 SABOTAGES |= sabotages_ledger.SABOTAGES

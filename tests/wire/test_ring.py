@@ -123,12 +123,6 @@ def test_what_is_refused_says_why() -> None:
             ring.decode(data, SENDER)
 
 
-def test_what_is_too_long_is_not_sent() -> None:
-    with pytest.raises(PeerError, match="longer than"):
-        ring.encode(m.Text(ConfigId(), bytes(ring.MOST + 1)))
-    assert len(ring.encode(m.Proposed(1, m.PushText(bytes(m.TEXT_MOST))))) < ring.MOST
-
-
 def test_reports_that_are_told_again_are_not_kept_again() -> None:
     """The journal keeps hundreds of inventories; of a hundred VMs each, they took 20 MB."""
     vms = [Vm(VmName(f"v{number}"), 1024, storages=frozenset({"s"})) for number in range(3)]
