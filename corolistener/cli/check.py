@@ -388,6 +388,9 @@ def _daemon(found: Found) -> Iterator[Finding]:
     except ClientError as error:
         yield Finding(WARNING, "daemon", str(error))
         return
+    if status.get("hook") == "silent":
+        text = "libvirt does not call the hook, so VMs start by hand where they are not placed: `corolistener hooks status`"
+        yield Finding(WARNING, "daemon", f"{text}; restart libvirtd if the hook is there")
     if status.get("panic"):
         yield Finding(ERROR, "daemon", render.panic(status["panic"]))
     if status["mode"] == "broken":

@@ -8,7 +8,7 @@ from pathlib import Path
 import corolistener
 from corolistener.cli import ask
 from corolistener.cli.verbs import Parser
-from corolistener.daemon.settings import Settings, shipped_hook
+from corolistener.daemon.settings import PATH, Settings, shipped_hook
 from corolistener.effects.managed import NAME
 from corolistener.errors import ConfigError, RequestRefused
 
@@ -61,6 +61,7 @@ def filled(settings: Settings) -> str:
         raise ConfigError(path, 0, error.strerror or str(error)) from None
     places = {
         "managed=${COROLISTENER_MANAGED:-/var/lib/corolistener/managed}": str(Path(settings.paths.state, NAME)),
+        "settings=${COROLISTENER_SETTINGS:-/etc/corolistener/corolistener.toml}": str(Path(settings.path or PATH).absolute()),
         "run=${COROLISTENER_RUN:-/run/corolistener}": settings.paths.run,
         # Not the one of a virtual environment: where AppArmor confines libvirt, it may run what is in /usr/bin only.
         "python=${COROLISTENER_PYTHON:-/usr/bin/python3}": str(Path(sys.executable).resolve()),

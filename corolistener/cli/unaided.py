@@ -25,7 +25,7 @@ PATIENCE_S = 2.0
 UNKNOWN = (
     *("version", "protocol", "uptime_ms", "cluster", "node", "role", "mode", "phase", "acting", "quorate", "ring"),
     *("epoch", "master", "waits_for", "lease", "nodes", "config", "file", "address", "service", "locks"),
-    *("bad_messages", "ledger", "owed", "proven", "foreign", "unusable", "differences", "panic"),
+    *("bad_messages", "ledger", "owed", "proven", "foreign", "unusable", "differences", "panic", "hook"),
 )
 """Keys of a status, in its order; what corosync cannot tell stays null. A test compares them with wire/control.py."""
 

@@ -86,7 +86,7 @@ def _read(draft: Draft, node: NodeId, report: Report) -> None:
 def _adopt(draft: Draft, node: NodeId, report: Report, row: Placed | None) -> None:
     """A VM that the ledger does not know is placed where it runs; it is frozen if it runs twice, or has another VM's name."""
     s, other = draft.s, draft.named(report.vm.name)
-    if row is None and other is not None and not _vacant(s, other):
+    if row is None and other is not None and not vacant(s, other):
         why = f"has the name of another VM, {report.vm.uuid}, which runs on node {node}"
         _freezes(draft, other, other if other.frozen else replace(other, frozen=why))
         return
@@ -98,7 +98,7 @@ def _adopt(draft: Draft, node: NodeId, report: Report, row: Placed | None) -> No
     draft.place(replace(row, frozen=twice) if row is not None else Placed(report.vm, node, generation))
 
 
-def _vacant(s: State, row: Placed) -> bool:
+def vacant(s: State, row: Placed) -> bool:
     """The name is free: its VM was shut down, and no member has an instance or a definition of it."""
     if row.on or row.to or row.frozen or not moves.released(s, row, row.node):
         return False
@@ -147,7 +147,7 @@ def _ended(draft: Draft, node: NodeId, peer: Peer) -> None:
             draft.place(replace(row, on=False))
     for name in peer.inventory.undefined:
         row = draft.named(name)
-        if row is not None and row.node == node and _vacant(s, row):
+        if row is not None and row.node == node and vacant(s, row):
             draft.forget(row, "it was undefined")
 
 

@@ -376,9 +376,10 @@ class Core:
         """What an operator is told."""
         return status_of(self.state, now)
 
-    def objection(self, name: VmName, now: Instant) -> str:
-        """Why this VM must not be started on this node now, whoever asks; '' where it may."""
-        return objection(self.state, name, now)
+    def objection(self, name: VmName, now: Instant, uuid: str = "", sharing: tuple[VmName, ...] = ()) -> str:
+        """Why this VM must not be started on this node now, whoever asks; '' if it may. `uuid` '' is not known; `sharing` are
+        the VMs that have a disk of it."""
+        return objection(self.state, name, now, uuid, sharing)
 
 
 def _next(at: Iterable[Instant | None], last: Instant) -> Instant | None:

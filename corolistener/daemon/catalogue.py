@@ -107,6 +107,7 @@ SHELL = {
     "corosync-disconnected": "corosync has closed the connection.",
     "corosync-unreachable": "corosync cannot be reached.",
     "ended": "The daemon ends, for this reason.",
+    "hook-silent": "A VM was started and libvirt did not call the hook, which refuses starts by hand.",
     "lease-too-short": "lease_ms is too short for the timers of corosync; the least that they allow is used.",
     "ledger-damaged": "The ledger on the disk was damaged, or is of another cluster, and is put aside.",
     "locks-cleared": "Lock files of an earlier boot, or of somebody else, were in the way.",

@@ -4,10 +4,8 @@ Without `[vms] uri` there is no hypervisor, and libvirt's library is not even lo
 the same: a master without VMs fences for those that have some.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +14,14 @@ from corolistener.core.capacity import Capacity
 from corolistener.core.config import Care, Cluster, OnShutdown, Unreconciled
 from corolistener.core.events import Armed, Event, Outcome
 from corolistener.core.families import Family
-from corolistener.core.ledger import Version
+from corolistener.core.ledger import Placed, Version
 from corolistener.core.wishes import Wishes
 from corolistener.daemon.effects import Perform
+from corolistener.daemon.guarded import Guarded
 from corolistener.daemon.links import linked
 from corolistener.daemon.notes import Log
 from corolistener.daemon.sdnotify import Notifier
 from corolistener.daemon.settings import Settings
-from corolistener.effects import managed
 from corolistener.effects.definitions import Definitions
 from corolistener.effects.fence import FenceAgents
 from corolistener.effects.virtual import weakness
@@ -72,10 +70,7 @@ class Estate:
             forget=lambda: self._let_go(notifier),
         )
         self.hypervisor = self._hypervisor() if settings.vms.uri else None
-        self._managed: frozenset[VmName] | None = None
-        self._told: Version | None = None
-        self._complained = ""
-        self._thread = ThreadPoolExecutor(1, "managed")  # one: an older list must not come after a newer one
+        self.guarded = Guarded(self._state, self.definitions.text, log)
 
     def _hypervisor(self) -> "Hypervisor":
         try:
@@ -115,7 +110,7 @@ class Estate:
     def lanes(self) -> dict[Family, Perform]:
         """The neighbours by family; there is none for VMs where there is no hypervisor."""
         found: dict[Family, Perform] = {"fence": self.agents.perform, "watchdog": self.watchdog.perform}
-        return found if self.hypervisor is None else {**found, "vm": self.hypervisor.perform}
+        return found if self.hypervisor is None else {**found, "vm": self.guarded.watching(self.hypervisor.perform)}
 
     def storing(self, ledger: Perform) -> Perform:
         """Lane `store`: ledger and definitions, in one order."""
@@ -168,7 +163,7 @@ class Estate:
         await self.agents.close()
         await self.watchdog.close()
         await self.definitions.close()
-        self._thread.shutdown(wait=False)
+        self.guarded.close()
 
     def configure(self, settings: Settings, cluster: Cluster) -> None:
         """Other settings: agents and limits at once; the rest needs another process."""
@@ -184,25 +179,10 @@ class Estate:
         if self.hypervisor is not None:
             await self.hypervisor.perform(EditVm(Ticket(0), name, wishes))
 
-    def tell_managed(self, version: Version, names: Iterable[VmName]) -> None:
-        """Write down, if it is news, which VMs are in the cluster's care: libvirt's hook asks about these, whatever runs.
-        `version` is that of the ledger which names them."""
-        if self.hypervisor is None or (version == self._told and self._managed is not None):
-            return
-        self._told, wanted = version, frozenset(names)
-        if wanted != self._managed:
-            self._managed = wanted
-            asyncio.get_running_loop().run_in_executor(self._thread, self._write_managed, wanted)
-
-    def _write_managed(self, names: frozenset[VmName]) -> None:
-        try:
-            managed.keep(str(self._state), names)
-            self._complained = ""
-        except EffectError as error:
-            self._managed = None  # and so it is tried again
-            if error.why != self._complained:
-                self._log.say(logging.ERROR, "managed-not-written", why=error.why)
-            self._complained = error.why
+    def tell_managed(self, version: Version, rows: Mapping[VmName, Placed]) -> None:
+        """Write down, if it is news, what is in the cluster's care: libvirt's hook asks about it, whatever runs."""
+        if self.hypervisor is not None:
+            self.guarded.tell(version, rows)
 
 
 def _names(cluster: Cluster) -> dict[NodeId, str]:

@@ -117,7 +117,7 @@ async def _live(
     node = Node(settings, me, cluster, log, notifier, device, kept)
     pull = await _pull_server(settings, node)
     operators = Operators(node, pull)
-    operators.unmanaged, operators.edit = node.estate.unmanaged, node.estate.edit
+    operators.unmanaged, operators.edit, operators.guarded = node.estate.unmanaged, node.estate.edit, node.estate.guarded
     control = ControlServer(settings.paths.run, settings.control.group or "", operators)
     await control.start()
     node.unusable = str(wrong or "")

@@ -342,8 +342,8 @@ class Node:
     def status(self) -> Status:
         return self.pump.core.status(now())
 
-    def objection(self, name: VmName) -> str:
-        return self.pump.core.objection(name, now())
+    def objection(self, name: VmName, uuid: str, sharing: tuple[VmName, ...]) -> str:
+        return self.pump.core.objection(name, now(), uuid, sharing)
 
     def save_journal(self, why: str, secrets: bool = False) -> str:
         """Write the journal into the state directory, without passwords unless `secrets`; returns its path, or why it could

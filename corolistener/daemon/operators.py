@@ -23,6 +23,7 @@ from corolistener.daemon import vm_frames
 from corolistener.daemon.asked import check, shown
 from corolistener.daemon.clock import now
 from corolistener.daemon.control import Peer
+from corolistener.daemon.guarded import Guarded
 from corolistener.daemon.node import Node
 from corolistener.effects.pull_server import PullServer
 from corolistener.errors import RequestRefused
@@ -51,6 +52,7 @@ class Operators:
         self.prepared = asyncio.Event()
         self.unmanaged: Callable[[], Iterable[tuple[str, str]]] = tuple
         self.edit: Callable[[VmName, Wishes], Awaitable[None]] | None = None
+        self.guarded: Guarded | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[asyncio.Future[Answer], Progress]] = {}
         node.answered = self._answered
@@ -58,7 +60,8 @@ class Operators:
     def status(self) -> Frame:
         """The answer to `status`; its shape is the docstring of wire/control."""
         node = self.node
-        return status_frame(node.status(), now() - node.started_ms, node.config.cloud, node.unusable)
+        silent = self.guarded.silent if self.guarded is not None else None
+        return status_frame(node.status(), now() - node.started_ms, node.config.cloud, node.unusable, silent)
 
     def note(self, code: str, fields: Mapping[str, str]) -> None:
         self.node.log.say(logging.INFO, code, **fields)
@@ -73,7 +76,7 @@ class Operators:
             case "plan":
                 return vm_frames.plan_frame(self.node.pump.core.state, args)
             case "may-start":
-                return await self._may_start(vm_frames.name_in(args))
+                return await self._may_start(*vm_frames.start_in(args))
             case _ if vm_frames.orders(verb):
                 return await self._order(verb, args, peer, progress)
             case "fence-confirm" | "panic" | "recover" | "open-ledger":
@@ -98,12 +101,15 @@ class Operators:
         fields = await self._ask(lambda number: OrderAsked(number, order, by), progress)
         return {"node": int(fields["node"]) if "node" in fields else None}
 
-    async def _may_start(self, name: VmName) -> Frame:
-        end = now() + MAY_S * 1000
-        why = self.node.objection(name)
+    async def _may_start(self, name: VmName, uuid: str, disks: tuple[str, ...]) -> Frame:
+        end, sharing = now() + MAY_S * 1000, tuple[VmName, ...]()
+        if self.guarded is not None:
+            self.guarded.asked(name)
+            sharing = self.guarded.sharing(disks)
+        why = self.node.objection(name, uuid, sharing)
         while why and now() < end:
             await asyncio.sleep(LOOK_S)
-            why = self.node.objection(name)
+            why = self.node.objection(name, uuid, sharing)
         return {"may": not why, "why": why}
 
     def _join_token(self) -> Frame:
@@ -262,11 +268,15 @@ def _switch(args: Frame) -> bool | None:
     return None if value is None else value == "on"
 
 
+_HOOK = {True: "silent", False: "called", None: None}
 _STATES = {True: "held", False: "none", None: "in-doubt"}
 
 
-def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None, unusable: str = "") -> Frame:
-    """`status` in the shape that wire/control promises. `unusable`: what is wrong with settings that are not used."""
+def status_frame(
+    status: Status, uptime_ms: int, cloud: CloudAddress | None, unusable: str = "", silent: bool | None = None
+) -> Frame:
+    """`status` in the shape that wire/control promises. `unusable`: what is wrong with settings that are not used; `silent`:
+    whether libvirt does not call our hook, None while nothing has shown it."""
     duties = dict(status.duties)
     own = next((n for n in status.nodes if n.id == status.me), None)
     role = "none"
@@ -302,6 +312,7 @@ def status_frame(status: Status, uptime_ms: int, cloud: CloudAddress | None, unu
         "proven": [{"node": node, "proof": proof} for node, proof in status.proven],
         "foreign": status.foreign or None,
         "unusable": unusable or None,
+        "hook": _HOOK[silent],
         "differences": [_difference_frame(each) for each in status.differences],
         "panic": None
         if status.panic is None

@@ -27,7 +27,7 @@ from corolistener.ids import NodeId, VmName
 Frame = dict[str, Any]
 GROUP = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """What a group of VMs may be called: it is a word in a hypervisor's metadata and on command lines."""
-NAME_MOST = 255
+NAME_MOST, UUID_MOST = 255, 64
 """Bytes of a VM's name: hypervisors make the name of a file from it."""
 RANK_MOST = 2**31 - 1
 MOST = 500
@@ -90,6 +90,17 @@ def name_in(args: Frame) -> VmName:
     if not isinstance(name, str) or not name or len(name.encode()) > NAME_MOST:
         raise RequestRefused("bad-request", f"vm: expected a name, found {shown(name)}")
     return VmName(name)
+
+
+def start_in(args: Frame) -> tuple[VmName, str, tuple[str, ...]]:
+    """The VM that libvirt is about to start, its UUID ('' if a hook of another version asks) and its disks. Raises
+    RequestRefused."""
+    uuid, disks = args.get("uuid", ""), args.get("disks", [])
+    if not isinstance(uuid, str) or len(uuid) > UUID_MOST:
+        raise RequestRefused("bad-request", f"uuid: expected a UUID, found {shown(uuid)}")
+    if not isinstance(disks, list) or not all(isinstance(each, str) for each in disks):
+        raise RequestRefused("bad-request", f"disks: expected a list of places, found {shown(disks)}")
+    return name_in(args), uuid, tuple(disks)
 
 
 def node_in(args: Frame, key: str, optional: bool = False) -> NodeId:

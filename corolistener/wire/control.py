@@ -38,8 +38,9 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     join-token       answers {token, from}: for `config pull --from FROM --token -` on a new node
     prepare-restart  answers {restart_ms}: the next process may take that long, and adopts everything
     journal-dump     takes {secrets}: also passwords that are in definitions; answers {path}
-    may-start        vm (its name): libvirt's hook wants to know whether it may come to run on this node, now; answers
-                     {may, why}: true or false, and words for people where it may not
+    may-start        vm (its name), and if known uuid and disks [places of those it writes to]: libvirt's hook wants to know
+                     whether it may come to run on this node, now; answers {may, why}: true or false, and words for people
+                     if it may not
     plan             lose [nodes] or drain node: what would be; answers PLAN below
     vms              all, or of them: names [vms], those on node, those after a name, at most `most`; answers VMS below
     status           answers the following, keys stable; more may come
@@ -73,6 +74,8 @@ soon as somebody carries them out; `vms` shows how far that is. Nodes are ids, g
     foreign                              why the corosync that runs is not the file's and what to type; null if it is
     unusable                             why the settings cannot be used, so that the last good ones are; null if they can
     differences [{node, setting, here, there}]  other settings of members, where members rely on them; "default" for a default
+    hook                                 whether libvirt calls our hook: "called", "silent" (the daemon started a VM and the
+                                         hook did not ask about it), null while nothing has shown it
 
 PLAN: what the master would decide, were these nodes lost and proven now, or drained; it changes nothing.
 

@@ -12,6 +12,7 @@ from daemon.serving import Told
 
 from corolistener.cli.hooks import MARK
 from corolistener.effects.managed import NAME, keep
+from corolistener.effects.vm.texts import writable
 from corolistener.errors import EffectError, RequestRefused
 from corolistener.ids import VmName
 
@@ -20,6 +21,15 @@ from .conftest import Type
 SHIPPED = Path(__file__).parents[2] / "vmmgr_hooks/libvirt/qemu"
 STARTS = [("prepare", "begin", "-"), ("migrate", "begin", "-"), ("restore", "begin", "-")]
 WEB = VmName("web [1]")
+UUID, OTHER = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+DISK = "/var/lib/shared/we'b & co.img"
+DISKS = """<devices>
+    <disk type='file' device='disk'><source file='{disk}'/><target dev='vda'/>{more}</disk>
+    <disk type='file' device='cdrom'><source file='/iso/debian.iso'/><target dev='hda'/><readonly/></disk>
+    <disk type='network' device='disk'><source protocol='rbd' name='rbd/web'/><target dev='vdb'/></disk>
+    <disk type='block' device='disk'><source dev='/dev/vg/web'/><target dev='vdc'/></disk>
+    <disk type='file' device='cdrom'><target dev='hdb'/></disk>
+  </devices>"""
 
 
 @pytest.fixture
@@ -39,11 +49,20 @@ def hook(typed: Type, libvirt: Path, root: Path) -> Path:
     return libvirt / "qemu.d/corolistener"
 
 
-def called(hook: Path, *words: str, **environment: str) -> tuple[int, str]:
+def xml(uuid: str = "", devices: str = "", metadata: str = "") -> str:
+    """A domain as libvirt hands it over; longer than a pipe holds."""
+    return f"<domain><uuid>{uuid}</uuid><metadata>{metadata}</metadata>{devices}{' ' * 200_000}</domain>"
+
+
+def disks(disk: str, more: str = "") -> str:
+    return DISKS.format(disk=disk.replace("&", "&amp;").replace("'", "&apos;"), more=more)
+
+
+def called(hook: Path, *words: str, domain: str = "<domain>" + " " * 200_000, **environment: str) -> tuple[int, str]:
     """Exit status and stderr. libvirt's environment has no more than this; the XML is more than a pipe holds."""
     done = subprocess.run(
         [str(hook), *words],
-        input="<domain>" + " " * 200_000,
+        input=domain,
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
@@ -67,7 +86,7 @@ def test_the_daemon_is_asked_and_its_word_counts(hook: Path, daemon: Told, start
     assert called(hook, WEB, *start) == (0, "")
     answers(daemon, {"may": False, "why": "it is placed on node 3"})
     assert called(hook, WEB, *start) == (1, f"corolistener: {WEB} does not start here: it is placed on node 3\n")
-    assert daemon.asked == [("may-start", {"vm": WEB})] * 2
+    assert daemon.asked == [("may-start", {"vm": WEB, "uuid": "", "disks": []})] * 2
 
 
 @pytest.mark.parametrize("answer", [{}, {"may": "yes"}, {"may": 1}, {"may": None}])
@@ -106,17 +125,83 @@ def test_nothing_else_is_ever_refused(hook: Path, operation: str) -> None:
     assert called(hook, WEB, operation, "begin", "-") == (0, "")
 
 
-def test_without_a_list_nothing_is_in_care(hook: Path, root: Path) -> None:
+@pytest.mark.parametrize("start", STARTS, ids=lambda words: words[0])
+def test_a_vm_is_known_by_its_uuid_and_its_disks(hook: Path, root: Path, daemon: Told, start: tuple[str, ...]) -> None:
+    answers(daemon, {"may": False, "why": "no"})
+    keep(str(root / "st ate"), [WEB, UUID, DISK, "rbd:rbd/db", "/iso/debian.iso"])
+    assert called(hook, "renamed", *start, domain=xml(UUID))[0] == 1
+    assert called(hook, "rescue", *start, domain=xml(OTHER, disks(DISK)))[0] == 1
+    assert daemon.asked == [
+        ("may-start", {"vm": "renamed", "uuid": UUID, "disks": []}),
+        ("may-start", {"vm": "rescue", "uuid": OTHER, "disks": ["/dev/vg/web", DISK, "rbd:rbd/web"]}),
+    ]
+    for more in ("<readonly/>", "<shareable/>"):
+        assert called(hook, "reads", *start, domain=xml(OTHER, disks(DISK, more))) == (0, ""), "its CD is nobody's own"
+    assert called(hook, "other", *start, domain=xml(OTHER, disks("/var/lib/shared/other.img"))) == (0, "")
+
+
+def test_the_daemon_lists_the_disks_that_the_hook_looks_for() -> None:
+    definition = xml(UUID, disks(DISK)).encode()
+    assert writable(definition) == ("/dev/vg/web", DISK, "rbd:rbd/web")
+    assert writable(xml(UUID, disks(DISK, "<shareable/>")).encode()) == ("/dev/vg/web", "rbd:rbd/web")
+    assert writable(b"") == ()
+
+
+# -- no list
+
+
+LABELS = ["<c:copy xmlns:c='urn:corolistener:copy:1' generation='3'/>", "<c:vm xmlns:c='urn:corolistener:vm:1' manage='yes'/>"]
+LET_GO = "<c:vm xmlns:c='urn:corolistener:vm:1' manage='no'/>"
+
+
+def test_without_a_list_and_a_ledger_only_a_vm_with_our_metadata_is_asked_about(hook: Path, root: Path) -> None:
     (root / "st ate" / NAME).unlink()
     assert called(hook, WEB, *STARTS[0]) == (0, "")
+    assert called(hook, WEB, *STARTS[0], domain=xml(UUID, metadata=LET_GO)) == (0, "")
+    for label in LABELS:
+        status, words = called(hook, "web", *STARTS[0], domain=xml(UUID, metadata=label))
+        assert (status, "the list of VMs in the cluster's care is missing" in words) == (1, True)
 
 
-def test_a_list_that_cannot_be_read_may_have_it(hook: Path, root: Path) -> None:
+@pytest.mark.parametrize("may", [True, False])
+def test_without_a_list_a_node_with_a_ledger_asks_about_every_vm(hook: Path, root: Path, daemon: Told, may: bool) -> None:
+    (root / "st ate" / NAME).unlink()
+    (root / "st ate/ledger.sqlite").touch()
+    answers(daemon, {"may": may, "why": "no"})
+    assert called(hook, "other", *STARTS[0], domain=xml(OTHER))[0] == (0 if may else 1)
+    assert daemon.asked == [("may-start", {"vm": "other", "uuid": OTHER, "disks": []})]
+
+
+def test_without_a_list_and_a_daemon_nothing_starts_on_a_node_with_a_ledger(hook: Path, root: Path) -> None:
+    (root / "st ate" / NAME).unlink()
+    (root / "st ate/ledger.sqlite").touch()
+    status, words = called(hook, "other", *STARTS[0], domain=xml(OTHER))
+    assert (status, "the list of VMs in the cluster's care is missing" in words) == (1, True)
+
+
+def test_a_host_on_which_corolistener_is_not_set_up_is_left_alone(hook: Path, root: Path) -> None:
+    """It was removed, say, and its hook and its state directory were forgotten."""
+    (root / "st ate" / NAME).unlink()
+    (root / "st ate/ledger.sqlite").touch()
+    (root / "corolistener.toml").unlink()
+    assert called(hook, "other", *STARTS[0], domain=xml(OTHER, metadata=LABELS[0])) == (0, "")
+
+
+def test_a_list_that_cannot_be_read_may_have_it(hook: Path, root: Path, daemon: Told) -> None:
+    (root / "st ate" / NAME).unlink()
+    (root / "st ate" / NAME).mkdir()
+    answers(daemon, {"may": True, "why": ""})
+    assert called(hook, "other", *STARTS[0]) == (0, ""), "the daemon knows"
+    answers(daemon, {"may": False, "why": "no"})
+    assert called(hook, "other", *STARTS[0])[0] == 1
+
+
+def test_a_list_that_cannot_be_read_and_no_daemon(hook: Path, root: Path) -> None:
     (root / "st ate" / NAME).unlink()
     (root / "st ate" / NAME).mkdir()
     status, words = called(hook, "other", *STARTS[0])
     assert status == 1
-    assert words.splitlines()[-1].endswith(f"the list of VMs in the cluster's care cannot be read, {root}/st ate/{NAME}")
+    assert f"the list of VMs in the cluster's care cannot be read, {root}/st ate/{NAME}" in words
 
 
 @pytest.mark.parametrize("gone", ["python", "package"])

@@ -18,8 +18,8 @@ def core(teller: Teller, node: int) -> Core:
     return teller.w.daemons[NodeId(node)].pump.core
 
 
-def objection(teller: Teller, node: int, name: str = A) -> str:
-    return core(teller, node).objection(VmName(name), Instant(teller.w.clock(NodeId(node))))
+def objection(teller: Teller, node: int, name: str = A, uuid: str = "", sharing: tuple[VmName, ...] = ()) -> str:
+    return core(teller, node).objection(VmName(name), Instant(teller.w.clock(NodeId(node))), uuid, sharing)
 
 
 def until(teller: Teller, so: object, most_ms: int = 60_000) -> None:
@@ -95,3 +95,26 @@ def test_a_node_that_has_given_it_up_leaves_it_to_the_others() -> None:
     teller = cluster("vm create a nodes=n1 on n1", "settle", "hang n1 vm-start-fails", "vm crash a on n1")
     until(teller, lambda: core(teller, 1).state.copies.vms[A].gave_up)
     assert "given a up" in objection(teller, 1)
+
+
+def test_a_vm_is_its_uuid_whatever_it_is_called() -> None:
+    teller = cluster("vm create a on n1", "settle")
+    assert objection(teller, 1, "renamed", "uuid-of-a") == ""
+    assert objection(teller, 2, "renamed", "uuid-of-a") == "a belongs on node 1"
+    taken = "another VM of this name is in the cluster's care, with UUID uuid-of-a"
+    assert [objection(teller, node, A, "uuid-of-another") for node in (1, 2)] == [taken] * 2
+
+
+def test_a_name_is_free_when_its_vm_is_gone_everywhere() -> None:
+    teller = cluster("vm create a on n1", "settle", "vm stop a", "advance 5s")
+    assert "another VM of this name" in objection(teller, 2, A, "uuid-of-another"), "its definition is still on n1"
+    teller.play(["identity vm-undefined n1 a", "advance 3s"])
+    assert objection(teller, 2, A, "uuid-of-another") == ""
+
+
+def test_nobody_writes_to_the_disk_of_a_vm_in_care() -> None:
+    teller = cluster("vm create a on n1", "settle")
+    assert objection(teller, 2, "rescue", "uuid-of-rescue", (A,)) == "a disk of it belongs to a, which is in the cluster's care"
+    assert objection(teller, 1, A, "uuid-of-a", (A,)) == "", "its own disk"
+    teller.play(["vm stop a", "advance 5s"])
+    assert objection(teller, 2, "rescue", "uuid-of-rescue", (A,)) == "", "it is shut down, and may be rescued"

@@ -62,6 +62,7 @@ STATUS: dict[str, Any] = {
     "unusable": None,
     "differences": [],
     "panic": None,
+    "hook": None,
 }
 """The seed's three nodes, as the daemon on node 7 would tell of them."""
 

@@ -36,6 +36,8 @@ class Log:
 class VirtualNode:
     """What Operators need of a daemon.Node, of one daemon of the virtual cluster."""
 
+    unusable = ""
+
     def __init__(self, teller: Teller, me: NodeId) -> None:
         self.teller, self.me, self.log, self.started_ms = teller, me, Log(), 0
         self.answered: Callable[[Answer], None] = lambda answer: None
@@ -57,8 +59,8 @@ class VirtualNode:
         status: Status = self.pump.core.status(Instant(self.daemon.now()))
         return status
 
-    def objection(self, name: VmName) -> str:
-        why: str = self.pump.core.objection(name, self.daemon.now())
+    def objection(self, name: VmName, uuid: str, sharing: tuple[VmName, ...]) -> str:
+        why: str = self.pump.core.objection(name, self.daemon.now(), uuid, sharing)
         return why
 
     def take(self, events: list[Any]) -> None:

@@ -4,11 +4,13 @@ Rules 1 and 9 of safety.md. The VMs called raw take no lock on their image: only
 twice.
 """
 
+import json
 import uuid
 
 import pytest
 
 from lab.hypervisor import NAMESPACE, domain_xml
+from lab.machine import LabError
 from lab.node import Node
 from lab.stories import noted, refused, status
 from lab.vm_stories import Vms, vms
@@ -139,3 +141,45 @@ def test_two_vms_of_one_name_are_told_and_neither_is_touched() -> None:
         n1.hypervisor.virsh("destroy", "test")
         wait_for(lambda: "frozen" not in listed(n2, "test"), "with the twin gone it is as before")
         assert n1.hypervisor.states() == {"test": "shut off"}, "the twin's definition is its user's"
+
+
+# -- libvirt's hook
+
+
+def test_the_hook_knows_a_vm_by_its_uuid_and_its_disk() -> None:
+    with vms(fencing={"agent": None}) as made:
+        n1, _, n3 = made.cluster.nodes
+        made.install_hooks()
+        made.start("web", n3)
+        again = domain_xml("again", image="/var/lib/shared/web.img", unlocked=UNLOCKED).replace(
+            uuid_of("again"), uuid_of("web")
+        )
+        n1.hypervisor.define("again", again)
+        with pytest.raises(LabError, match="node 3"):
+            n1.hypervisor.virsh("start", "again")
+        n1.hypervisor.virsh("undefine", "again")
+        n1.hypervisor.define("rescue", domain_xml("rescue", image="/var/lib/shared/web.img"))
+        with pytest.raises(LabError, match="a disk of it belongs to web"):
+            n1.hypervisor.virsh("start", "rescue")
+        n1.path("/var/lib/corolistener/managed").unlink()
+        with pytest.raises(LabError, match="a disk of it belongs to web"):
+            n1.hypervisor.virsh("start", "rescue")
+        made.start("other", n1)
+        assert made.witness.running_on("web") == ["n3"]
+        assert "web" in n1.path("/var/lib/corolistener/managed").read_text(), "the list is there again"
+
+
+def test_a_hook_that_libvirt_does_not_call_is_noticed() -> None:
+    with vms(fencing={"agent": None}) as made:
+        n1, n2, n3 = made.cluster.nodes
+        made.install_hooks()
+        made.start("web", n3)
+        n1.cli("vm", "relocate", "web", "--to", "n1", timeout=300)
+        made.runs_on("web", n1)
+        assert json.loads(n1.cli("status", "--json").stdout)["hook"] == "called"
+        n2.path("/etc/libvirt/hooks/qemu.d/corolistener").unlink()
+        n1.cli("vm", "relocate", "web", "--to", "n2", timeout=300)
+        made.runs_on("web", n2)
+        assert noted(n2, "hook-silent", vm="web")
+        assert "libvirt does not call the hook" in n2.cli("check", check=False).stdout
+        assert not noted(n1, "hook-silent")

@@ -103,6 +103,24 @@ def _disk(target: str, kind: str, source: Element) -> Disk:
             )
 
 
+def writable(xml: bytes) -> tuple[str, ...]:
+    """The places of the disks that a VM writes to and shares with no other VM on purpose, as libvirt's hook reads them.
+
+    An image that others are based on (backing store) is not among them: many VMs read it. b"" has none.
+    """
+    top, found = ElementTree.fromstring(xml) if xml else Element("domain"), set()
+    for disk in top.iterfind("devices/disk"):
+        source = disk.find("source")
+        alone = disk.find("readonly") is None and disk.find("shareable") is None
+        if source is None or disk.get("device") == "cdrom" or not alone:
+            continue
+        network = disk.get("type") == "network"
+        place = f"{source.get('protocol')}:{source.get('name')}" if network else source.get("file") or source.get("dev")
+        if place:
+            found.add(place)
+    return tuple(sorted(found))
+
+
 def _bound(top: Element) -> str:
     for filesystem in top.iterfind("devices/filesystem/source"):
         return f"filesystem {' '.join(filesystem.attrib.values())}"
