@@ -107,6 +107,14 @@ class Duties:
     def nothing_held(self) -> bool:
         return all(duty.had is False and duty.ticket is None for duty in self.visible())
 
+    @property
+    def nothing_serves(self) -> bool:
+        """Nothing is held that keeps another node from being master. A lock file that cannot be removed, because its file
+        system is read-only, is on this node alone: removing it is tried again and again, and nobody waits for that."""
+        locks = (self.service_lock, self.relocated_lock)
+        stuck = [lock for lock in locks if not lock.toward and lock.failures]
+        return all((duty.had is False and duty.ticket is None) or duty in stuck for duty in self.visible())
+
     def taken(self, addressed: bool) -> bool:
         """Everything a master has is had, or was tried and is being retried: what comes after may go on."""
         visible = self.visible() if addressed else self.visible()[1:]

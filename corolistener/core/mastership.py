@@ -233,7 +233,7 @@ def _take_up(s: State, duty: Duty, wish: bool, now: Instant) -> None:
 
 def say(s: State, now: Instant) -> None:
     """What others wait to hear: that I have let go, that a returned node is admitted, that I leave."""
-    held = not s.duties.nothing_held
+    held = not s.duties.nothing_serves
     if s.mode is Mode.LEAVING:
         still = not held and (watchdog.suspended(s) or watchdog.spared(s, now)) and not images.leaves_locks(s)
         still = still and (care.told_at_rest(s) or unknown.heard_at(s) is None)

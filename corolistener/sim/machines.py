@@ -106,6 +106,8 @@ def do(machine: Machine, action: TicketedAction, reload: Callable[[], None]) -> 
                 return Outcome(Result.FAILED, "read-only file system")
             machine.locks.add(lock)
         case ReleaseLock(lock=lock):
+            if machine.read_only and lock in machine.locks:
+                return Outcome(Result.FAILED, "read-only file system")
             machine.locks.discard(lock)
         case StartService():
             if not machine.hook:

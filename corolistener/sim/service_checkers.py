@@ -184,7 +184,8 @@ class ServiceChecker:
                 continue
             young = all(now - self.lined.get(daemon, now) <= SEEN_MS for daemon in daemons)
             if young and now - self.changed[ring][1] < hello_ms * 9 // 10:
-                there = {daemon.machine.id for daemon in daemons}
+                spoken = set(acting[0].pump.core.state.group.peers)
+                there = spoken | {daemon.machine.id for daemon in daemons}
                 out = [node for node in self._nodes(ring) if node not in there and not self.world.machines[node].barred]
                 since = {node: min(self.together.get((daemon, node), now) for daemon in daemons) for node in out}
                 late = [node for node in out if now - since[node] < hello_ms * 9 // 10]
