@@ -99,6 +99,7 @@ def _renamed(world: "World", node: NodeId, words: Sequence[str]) -> None:
         return
     vm = known_as(replace(estate.users.vms[name], name=new))
     estate.users.shut_down.add(name)
+    estate.users.began.pop(name, None)
     estate.users.wanted[name] = False
     hypervisor.end_by_hand(name)
     hypervisor.define(name, "")

@@ -277,8 +277,8 @@ class VmChecker:
     def _row(self, s: State, before: Placed, row: Placed, after: Ledger) -> None:
         name = row.vm.name
         users = self.estate.users
-        if before.on and not row.on and name not in users.shut_down and row.vm.uuid not in users.ended:
-            self.found(f"{name} is taken to be shut down, and no user did that")
+        if before.on and not row.on and row.vm.uuid not in users.ended:
+            self.found(users.contradicts(name, before.holders, self.world.heap.now))
         for node in set(before.holders) - set(row.holders):
             runs = self.estate.executions.now.get(image_of(before.vm), {}).get(node)
             proof = after.proven(node)

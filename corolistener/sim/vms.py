@@ -4,7 +4,7 @@ None of it is there in a world without `VmOptions`. What users want is remembere
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,10 @@ from corolistener.sim.agents import Agent, Manner
 from corolistener.sim.executions import Executions
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.identity import put_right
-from corolistener.sim.instances import Instance, known_as, uuid_of
+from corolistener.sim.instances import known_as, uuid_of
 from corolistener.sim.machines import Port
 from corolistener.sim.settings import Said
+from corolistener.sim.users import Down, Rest, Users
 from corolistener.sim.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -89,43 +90,6 @@ class Node:
     hypervisor: Hypervisor
     watchdog: Watchdog
     agent: Agent
-
-
-@dataclass(slots=True)
-class Users:
-    """What the owners of the VMs did: who has which, which they want to run, and where they started a second copy by hand.
-
-    `let_go`: the VMs that they took out of care at some time, by whatever means. `ended`: UUIDs of twins that they shut down.
-    """
-
-    vms: dict[VmName, Vm] = field(default_factory=dict)
-    wanted: dict[VmName, bool] = field(default_factory=dict)
-    shut_down: set[VmName] = field(default_factory=set)
-    doubled: set[VmName] = field(default_factory=set)
-    let_go: set[VmName] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
-    downs: dict[VmName, "Down"] = field(default_factory=dict)
-    paused: dict[VmName, "Rest"] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """A user shut a VM down at this time on this node, where `daemon` was listening, in this generation of its placement."""
-
-    at: int
-    node: NodeId
-    daemon: object
-    generation: int
-
-
-@dataclass(slots=True)
-class Rest:
-    """A user suspended this instance of a VM on this node under the eyes of `daemon`. `sure`: it must have understood."""
-
-    node: NodeId
-    instance: Instance
-    daemon: object
-    sure: bool = False
 
 
 class Estate:
@@ -277,6 +241,7 @@ class Estate:
         if (rest := self.users.paused.get(name)) is not None and rest.node == node:
             del self.users.paused[name]  # a second instance elsewhere ends no pause of the first one
         hypervisor.start_by_hand(vm, stray)
+        self.users.began[name] = node, self.world.heap.now
         self.world.changed()
 
     def newest(self) -> Ledger:
@@ -294,6 +259,7 @@ class Estate:
             if copy is not None and copy.running:
                 self.users.wanted[name] = False
                 self.users.shut_down.add(name)
+                self.users.began.pop(name, None)
                 self._seen_down(name, number)
                 node.hypervisor.end_by_hand(name, late_ms=late_ms)
         self.world.changed()
@@ -369,6 +335,7 @@ class Estate:
         match order:
             case StopOrder(name):
                 self.users.shut_down.add(name)
+                self.users.ordered_down.add(name)
                 self.users.wanted[name] = False
             case StartOrder(name):
                 self.users.wanted[name] = True
