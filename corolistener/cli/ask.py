@@ -5,7 +5,7 @@ from typing import Any
 
 from corolistener.cli import render
 from corolistener.cli.verbs import complain, nearest
-from corolistener.client import Client, ClientError, connect, connect_admin
+from corolistener.client import Client, ClientError, connect_admin, connect_to_read
 from corolistener.daemon import last_good, settings
 from corolistener.daemon.settings import Settings
 from corolistener.errors import ConfigError, RequestRefused
@@ -21,7 +21,7 @@ def load(config: str | None) -> Settings:
 
 def reader(config: str | None) -> Client:
     """A session that may read. Raises ConfigError, ClientError."""
-    return _session(config, connect)
+    return _session(config, connect_to_read)
 
 
 def request(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from corolistener.cli import check_safety, check_vms, render
 from corolistener.cli.verbs import Parser
-from corolistener.client import ClientError, connect
+from corolistener.client import ClientError, connect_to_read
 from corolistener.core.config import ProofKind
 from corolistener.coroconf.facts import Facts, read_facts
 from corolistener.coroconf.problems import Severity
@@ -115,7 +115,7 @@ def findings(config: str | None) -> Iterator[Finding]:
 def _last_good(config: str | None) -> Iterator[Finding]:
     """What a daemon does meanwhile that has run before."""
     try:
-        with connect(last_good.run_directory(config)) as daemon:
+        with connect_to_read(last_good.run_directory(config)) as daemon:
             unusable = daemon.status().get("unusable")
     except ClientError:
         return
@@ -383,7 +383,7 @@ def _writable(found: Found) -> Iterator[Finding]:
 
 def _daemon(found: Found) -> Iterator[Finding]:
     try:
-        with connect(found.settings.paths.run) as daemon:
+        with connect_to_read(found.settings.paths.run) as daemon:
             status = daemon.status()
     except ClientError as error:
         yield Finding(WARNING, "daemon", str(error))

@@ -80,9 +80,9 @@ def _status(config: str | None) -> Row:
     try:
         if not os.path.exists(f"{directory}/client"):
             raise CorolistenerError(f"no daemon at {directory}/client")
-        from corolistener.client.session import connect
+        from corolistener.client.session import connect_to_read
 
-        with connect(directory, PATIENCE_S) as daemon:
+        with connect_to_read(directory, PATIENCE_S) as daemon:
             return {"source": "daemon", **daemon.status()}
     except CorolistenerError as error:
         from corolistener.cli.unaided import status_from_corosync

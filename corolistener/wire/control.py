@@ -189,19 +189,31 @@ def encode(frame: Mapping[str, Any]) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
+def answer_of(number: int, ok: bytes) -> tuple[bytes, bytes, bytes]:
+    """The bytes of a good answer whose JSON `ok` was made before, in three pieces of which `ok` itself is one.
+
+    Raises FrameError if the frame is longer than MOST.
+    """
+    head, tail = b'{"id":%d,"ok":' % number, b"}"
+    size = len(head) + len(ok) + len(tail)
+    if size > MOST:
+        raise FrameError(f"a frame of {size} bytes; at most {MOST} are allowed")
+    return LENGTH.pack(size) + head, ok, tail
+
+
 class Decoder:
     """The bytes of one connection, in pieces of any size, to frames."""
 
-    def __init__(self) -> None:
-        self._held = bytearray()
+    def __init__(self, most: int = MOST) -> None:
+        self._held, self._most = bytearray(), most
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that `data` completes, to be taken to the end. Raises FrameError at the first that is none."""
         self._held += data
         while len(self._held) >= LENGTH.size:
             (size,) = LENGTH.unpack_from(self._held)
-            if size > MOST:
-                raise FrameError(f"a frame of {size} bytes is announced; at most {MOST} are allowed")
+            if size > self._most:
+                raise FrameError(f"a frame of {size} bytes is announced; at most {self._most} are allowed")
             end = LENGTH.size + size
             if len(self._held) < end:
                 return

@@ -121,7 +121,7 @@ def simulated(run_dir: str, *commands: str, me: int = 1) -> Iterator[Scene]:
     scene = Scene(commands, NodeId(me))
     operators = scene.operators = Operators(scene.node, None)  # type: ignore[arg-type]
     with serving(run_dir, operators) as server:
-        scene.loop = server._servers[0].get_loop()
+        scene.loop = server._listeners[0].get_loop()
         living = asyncio.run_coroutine_threadsafe(scene.live(), scene.loop)
         try:
             yield scene

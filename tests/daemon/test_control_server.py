@@ -65,9 +65,9 @@ class Raw:
 
 def until(condition: Callable[[], object]) -> bool:
     end = time.monotonic() + LIMIT_S
-    while not condition() and time.monotonic() < end:
+    while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.005)
-    return bool(condition())
+    return bool(found)
 
 
 def test_the_sockets_have_their_final_modes_and_nothing_else_is_left(run_dir: Path) -> None:
