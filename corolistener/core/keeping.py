@@ -45,6 +45,14 @@ def enough(s: State, nodes: Collection[NodeId]) -> bool:
     return 0 < majority(s) <= votes and all(whole.kept(nodes) for whole in s.quorum.wholes)
 
 
+def told(s: State, nodes: Collection[NodeId]) -> bool:
+    """Whatever was committed is on the disk of one of these nodes: the disks of all others are no majority. Half of the votes
+    of an even number is enough."""
+    device = max(s.quorum.device, s.quorum.offered)
+    others = s.quorum.expected - device - sum(s.quorum.votes.get(node, 0) for node in nodes)
+    return others < majority(s) and all(whole.met(nodes) for whole in s.quorum.wholes)
+
+
 def stable(s: State) -> int:
     """The index in this chapter up to which the ledger is stable; -1 where not even its opening is."""
     return s.keeping.reached
@@ -184,7 +192,7 @@ def _open(s: State, now: Instant) -> None:
         return
     if not s.quorate or not s.lease.valid(now):
         return
-    if why := witness.obstacle(s, enough):
+    if why := witness.obstacle(s, enough, told):
         if s.me == min(group.present):
             s.tell("ledger-waits", NoteCode.LEDGER_WAITS, why=why)
         return

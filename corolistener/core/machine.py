@@ -220,7 +220,7 @@ class Core:
             case Armed() | Linked():
                 self._told(event)
             case LedgerAsked():
-                witness.asked(s, event, keeping.enough)
+                witness.asked(s, event, keeping.enough, keeping.told)
             case ConfirmAsked() | AlarmAsked():
                 recovery.asked(s, event, now)
             case _:

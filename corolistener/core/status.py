@@ -6,7 +6,7 @@ from corolistener.core.belonging import foreign
 from corolistener.core.config import ConfigId, ProofKind
 from corolistener.core.differences import Difference, differences
 from corolistener.core.election import has_replica, obstacles
-from corolistener.core.keeping import enough, stable
+from corolistener.core.keeping import enough, stable, told
 from corolistener.core.ledger import Panic, Version
 from corolistener.core.mastership import candidates, cleared
 from corolistener.core.recovery import owed
@@ -154,7 +154,7 @@ def _ledger(s: State) -> LedgerStatus:
         placements=len(keeping.ledger.placements),
         doubt=keeping.doubt,
         owner=keeping.ledger.cluster,
-        waits=obstacle(s, enough) if s.quorate and s.group.settled and s.group.present and not keeping.open else "",
+        waits=obstacle(s, enough, told) if s.quorate and s.group.settled and s.group.present and not keeping.open else "",
     )
 
 

@@ -32,6 +32,10 @@ class Whole:
         """These nodes have more than half of the nodes' votes: a device has no disk."""
         return 2 * self.of(nodes) > self.all
 
+    def met(self, nodes: Collection[NodeId]) -> bool:
+        """Every majority of the nodes' votes has one of these nodes: the others are none. Half of the votes is enough."""
+        return 2 * self.of(nodes) >= self.all
+
     def of(self, nodes: Collection[NodeId]) -> int:
         return sum(votes for node, votes in self.votes if node in nodes)
 

@@ -16,6 +16,10 @@ A node without a ledger that the newest ledger does not know is new: it never st
 cluster could grow from one node to two. (Not covered: a node that was installed anew, with its whole disk, after its first
 view, while every other member of that view is away.)
 
+Half of the votes of an even number of nodes is enough to know: the other half is no majority, so nothing was committed without
+one of these disks. With two nodes, of which one has lost its disk, or was lost itself before it could write the first chapter,
+the ledger opens. To open it at all still takes a majority, of which the others may remember nothing.
+
 A doubted node counts as a node that remembers nothing, until it has taken the whole ledger from the others and stored it. If
 the other members are no majority, the ledger stays closed, and that is told; an operator who knows that nothing newer exists
 can open it with what is here (`corolistener recover --ledger`).
@@ -35,7 +39,7 @@ from corolistener.ids import NodeId
 
 NOTHING = Version()
 Enough = Callable[[State, Collection[NodeId]], bool]
-"""Whether what is on the disks of these nodes is known to every majority (core/keeping)."""
+"""Whether every majority knows what is on the disks of these nodes, or has one of them (core/keeping)."""
 
 
 def heard(s: State) -> tuple[tuple[Version, tuple[NodeId, ...]], ...]:
@@ -67,8 +71,9 @@ def versions(s: State) -> dict[NodeId, Version]:
     return {node: peers[node].ledger if node in believed else NOTHING for node in s.group.present}
 
 
-def obstacle(s: State, enough: Enough) -> str:
-    """Why these members must not open the ledger, where `enough` says what is a majority; '' if they may."""
+def obstacle(s: State, enough: Enough, told: Enough) -> str:
+    """Why these members must not open the ledger, where `enough` says what is a majority, and `told` what has a node in common
+    with every majority; '' if they may."""
     found, aliens = versions(s), _strangers(s)
     if aliens and max(found.values()) == NOTHING:
         return f"the ledgers of {_names(aliens)} are of several clusters: move the files of the wrong ones away, and restart"
@@ -77,7 +82,7 @@ def obstacle(s: State, enough: Enough) -> str:
     doubtful = [node for node in s.group.present if s.group.peers[node].doubt]
     fresh = not doubtful and max(found.values()) == NOTHING  # nobody remembers anything, and nobody should
     witnesses = [node for node, version in found.items() if version != NOTHING or fresh or _new(s, node)]
-    if enough(s, witnesses):
+    if enough(s, witnesses) or (not fresh and told(s, witnesses) and enough(s, s.group.present)):
         return ""
     others = f"; {_names(doubtful)} do not count" if doubtful else ""
     return f"the nodes that remember the ledger ({_names(witnesses) or 'none'}) are no majority{others}"
@@ -96,14 +101,14 @@ def _names(nodes: Collection[NodeId]) -> str:
     return ", ".join(map(str, nodes))
 
 
-def asked(s: State, event: LedgerAsked, enough: Enough) -> None:
+def asked(s: State, event: LedgerAsked, enough: Enough, told: Enough) -> None:
     """An operator orders to open the ledger with what is here."""
     why = ""
     if not s.quorate or not s.group.settled or s.me not in s.group.peers:
         why = "this node is not part of a quorum"
     elif s.keeping.open:
         why = "the ledger is open"
-    elif not obstacle(s, enough):
+    elif not obstacle(s, enough, told):
         why = "the ledger is about to open"
     else:
         s.out.do(Multicast(OpenLedger(s.group.ring, event.by)))

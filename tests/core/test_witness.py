@@ -8,7 +8,7 @@ from corolistener.core import keeping, witness
 from corolistener.core.config import ConfigId
 from corolistener.core.doubts import doubted, strangers
 from corolistener.core.group import Peer, form
-from corolistener.core.ledger import Version
+from corolistener.core.ledger import Known, Version
 from corolistener.core.messages import Hello
 from corolistener.core.state import State
 from corolistener.core.view import Epoch, RingId
@@ -77,15 +77,15 @@ def test_an_operators_order_makes_no_stranger_a_witness() -> None:
     s = state((OLD, ""), (NEW, ""))
     s.keeping.trusted = True
     s.group.peers = {node: replace(peer, owner=f"of {node}") for node, peer in s.group.peers.items()}
-    assert "are of several clusters" in witness.obstacle(s, keeping.enough)
+    assert "are of several clusters" in witness.obstacle(s, keeping.enough, keeping.told)
     s.group.peers[N2] = replace(s.group.peers[N2], owner="")
-    assert witness.obstacle(s, keeping.enough) == ""
+    assert witness.obstacle(s, keeping.enough, keeping.told) == ""
 
 
-def state(*versions: tuple[Version, str]) -> State:
-    """Three nodes with a vote each, of which those with these versions and doubts are here."""
+def state(*versions: tuple[Version, str], nodes: int = 3) -> State:
+    """Nodes with a vote each, of which those with these versions and doubts are here."""
     teller = Teller()
-    teller.play(["nodes 3", "boot", "settle"])
+    teller.play([f"nodes {nodes}", "boot", "settle"])
     s = teller.w.daemons[N1].pump.core.state
     peer = s.group.peers[N1]
     s.group.peers = {NodeId(n): replace(peer, ledger=version, doubt=doubt) for n, (version, doubt) in enumerate(versions, 1)}
@@ -107,9 +107,9 @@ def state(*versions: tuple[Version, str]) -> State:
 )
 def test_a_doubted_node_is_as_one_that_remembers_nothing(versions: list[tuple[Version, str]], opens: bool) -> None:
     s = state(*versions)
-    assert (witness.obstacle(s, keeping.enough) == "") == opens
+    assert (witness.obstacle(s, keeping.enough, keeping.told) == "") == opens
     s.keeping.trusted = True
-    assert witness.obstacle(s, keeping.enough) == "", "an operator's order opens it with what is here"
+    assert witness.obstacle(s, keeping.enough, keeping.told) == "", "an operator's order opens it with what is here"
     assert max(witness.versions(s).values()) == max(version for version, _ in versions)
 
 
@@ -127,6 +127,26 @@ def test_a_node_that_the_newest_ledger_does_not_know_is_new_and_a_witness() -> N
     """Else no cluster could grow from one node to two."""
     s = state((NEW, ""), (NOTHING, ""))
     del s.keeping.ledger.known[N2]
-    assert witness.obstacle(s, keeping.enough) == ""
+    assert witness.obstacle(s, keeping.enough, keeping.told) == ""
     s.group.peers[N2] = replace(s.group.peers[N2], doubt="restored")
-    assert "2 do not count" in witness.obstacle(s, keeping.enough)
+    assert "2 do not count" in witness.obstacle(s, keeping.enough, keeping.told)
+
+
+@pytest.mark.parametrize(
+    ("versions", "opens"),
+    [
+        ([(NEW, ""), (NOTHING, "")], True),
+        ([(NEW, ""), (OLD, "restored")], True),
+        ([(NEW, "restored"), (NOTHING, "")], False),
+        ([(NOTHING, ""), (NOTHING, "")], True),
+        ([(NEW, "")], False),
+        ([(NOTHING, "")], False),
+    ],
+)
+def test_one_of_two_disks_that_forgot_nothing_is_enough_where_both_nodes_are_here(
+    versions: list[tuple[Version, str]], opens: bool
+) -> None:
+    """Nothing was ever committed without it. Alone, or where nobody remembers anything, a majority has to be here."""
+    s = state(*versions, nodes=2)
+    s.keeping.ledger.known = {node: Known(node, "boot", 5000, 2000) for node in (N1, N2)}
+    assert (witness.obstacle(s, keeping.enough, keeping.told) == "") == opens
