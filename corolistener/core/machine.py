@@ -117,11 +117,11 @@ class Core:
         if s.adopt_until is None:
             s.adopt_until = Instant(now + s.config.timing.restart_ms)
         self._notice_stall(now)
-        carriage.notice_stall(s, now)
         if s.lease.ends is not None and now >= s.lease.ends:
             line.lapse(s, Reason.LEASE_ENDED)
         quiet, before = passes.quiet(s, event), passes.looked_at(s)
         self._take_in(event, now)
+        carriage.notice_stall(s, now)
         if quiet and before == passes.looked_at(s) and passes.at_rest(s, now):
             self._beat(now)
             self.turns += isinstance(event, Delivered) and not isinstance(event.message, Heartbeat)

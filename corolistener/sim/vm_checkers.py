@@ -174,7 +174,8 @@ class VmChecker:
         unlabelled = copy is not None and copy.generation == 0
         mine = daemon.pump.core.state.keeping.ledger if daemon is not None else self.world.machines[each.node].memory.ledger
         named = each.vm in (mine.placements if each.by_hand else self.named)
-        unknown = not named and (daemon is None or self.leased.get(each.node) is not daemon)
+        blind = each.node in self.estate.blind  # a daemon that sees no VMs has told nobody of any
+        unknown = not named and (daemon is None or blind or self.leased.get(each.node) is not daemon)
         return unlabelled and (unknown or self.world.checker.installed.just_heard(each.node))
 
     # -- what is done
