@@ -38,8 +38,11 @@ def _session(config: str | None, open_session: Callable[[str], Client]) -> Clien
     try:
         return open_session(load(config).paths.run)
     except ConfigError as error:
+        directory = last_good.daemons_directory(config)
+        if directory is None:
+            raise
         try:
-            session = open_session(last_good.run_directory(config))
+            session = open_session(directory)
         except ClientError:
             raise error from None
         complain(f"{error}; asking the daemon that runs with the last good settings")

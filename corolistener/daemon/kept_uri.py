@@ -25,7 +25,7 @@ def with_uri(settings: Settings, me: NodeId, log: Log) -> Settings:
     if settings.vms.uri:
         _keep(path, settings.vms.uri, log)
         return settings
-    names = _here(settings, me)
+    names = _here(settings, me, log)
     if not names:
         return settings
     kept = _kept(path)
@@ -36,7 +36,7 @@ def with_uri(settings: Settings, me: NodeId, log: Log) -> Settings:
     return replace(settings, vms=replace(settings.vms, uri=kept))
 
 
-def _here(settings: Settings, me: NodeId) -> list[str]:
+def _here(settings: Settings, me: NodeId, log: Log) -> list[str]:
     """The VMs that the ledger on this disk has on this node. One that cannot be read is told of when it is opened for use."""
     file = LedgerFile(Path(settings.paths.state))
     try:
@@ -45,6 +45,8 @@ def _here(settings: Settings, me: NodeId) -> list[str]:
         return []
     finally:
         file.close()
+    for path, why in file.aside:
+        log.say(logging.ERROR, "ledger-damaged", path=path, why=why)
     return sorted(row.vm.name for row in recalled.rows.placed if me in row.holders)
 
 

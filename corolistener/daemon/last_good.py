@@ -13,6 +13,7 @@ import msgspec
 
 from corolistener.daemon import settings as settings_module
 from corolistener.daemon.settings import PATH, Paths, Settings
+from corolistener.effects import trust
 from corolistener.errors import ConfigError
 
 NAME = "last-good-settings.json"
@@ -41,14 +42,21 @@ def keep(settings: Settings, path: str | None) -> None:
 
 
 def load(path: str | None) -> tuple[Settings, ConfigError | None]:
-    """The settings, or the last good ones of the same file and what is wrong with it now. Raises ConfigError without any."""
+    """The settings, or the last good ones of the same file and what is wrong with it now. Raises ConfigError without any, and
+    where others than root can change a program that the last good ones name."""
     try:
         return settings_module.load_to_run(path), None
     except ConfigError as error:
         kept = _kept(path)
-        if kept is None:
+        if kept is None or any(trust.objections(kept.programs())):
             raise
         return kept, error
+
+
+def daemons_directory(path: str | None) -> str | None:
+    """Where a daemon listens that was started with this file, which cannot be used now; None where nothing says so."""
+    kept = _kept(path)
+    return kept.paths.run if kept is not None else _said(path).get("run")
 
 
 def run_directory(path: str | None) -> str:

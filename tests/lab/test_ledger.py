@@ -10,7 +10,7 @@ from lab.conftest import MakeCluster
 from lab.stories import FENCING, QUICK, everything, master_is, noted, refused, settled, status
 
 FILE = "/var/lib/corolistener/ledger.sqlite"
-SMALL_DISK = "mount -t tmpfs -o size=256k tmpfs /var/lib/corolistener"
+SMALL_DISK = "mount -t tmpfs -o size=256k,mode=0700 tmpfs /var/lib/corolistener"
 FILL = "cat /dev/zero >/var/lib/corolistener/fill || test -s /var/lib/corolistener/fill"
 Version = tuple[int, ...]
 
