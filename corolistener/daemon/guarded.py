@@ -23,6 +23,8 @@ from corolistener.ids import VmName
 
 Key = tuple[str, str]
 """UUID and definition of a VM: what its lines of the list depend on."""
+AGAIN_S = 1.0
+"""A definition that was not here is looked for again after so long."""
 
 
 class Guarded:
@@ -36,6 +38,7 @@ class Guarded:
         self._told: Version | None = None
         self._written: frozenset[VmName] = frozenset()
         self._disks: dict[tuple[VmName, str], tuple[str, ...]] = {}
+        self._unread, self._again = False, 0.0
         self._users: dict[str, tuple[VmName, ...]] = {}
         self._unasked: set[VmName] = set()
         self._complained = ""
@@ -49,26 +52,30 @@ class Guarded:
 
     def tell(self, version: Version, rows: Mapping[VmName, Placed]) -> None:
         """Write the list if it is news. `version` is that of the ledger that has these rows."""
-        if version == self._told and self._wanted is not None:
+        loop = asyncio.get_running_loop()
+        unread = self._unread and loop.time() >= self._again
+        if version == self._told and self._wanted is not None and not unread:
             return
         self._told, wanted = version, {name: (row.vm.uuid, row.vm.definition) for name, row in rows.items()}
-        if wanted != self._wanted:
+        if wanted != self._wanted or unread:
+            self._again = loop.time() + AGAIN_S
             self._wanted = wanted
-            asyncio.get_running_loop().run_in_executor(self._thread, self._write, wanted)
+            loop.run_in_executor(self._thread, self._write, wanted)
 
     def sharing(self, disks: tuple[str, ...]) -> tuple[VmName, ...]:
         """The VMs in the cluster's care that have one of these disks."""
         return tuple(sorted({name for disk in disks for name in self._users.get(disk, ())}))
 
     def _write(self, wanted: dict[VmName, Key]) -> None:
-        disks, users = dict[tuple[VmName, str], tuple[str, ...]](), dict[str, tuple[VmName, ...]]()
+        disks, users, unread = dict[tuple[VmName, str], tuple[str, ...]](), dict[str, tuple[VmName, ...]](), False
         for name, (_, definition) in wanted.items():
             key = name, definition
-            places = self._disks.get(key) or self._read(*key)
-            disks[key] = places
+            read = self._disks.get(key) or self._read(*key)
+            unread = unread or (read is None and bool(definition))
+            disks[key] = places = read or ()
             for place in places:
                 users[place] = (*users.get(place, ()), name)
-        self._disks, self._users = disks, users
+        self._disks, self._users, self._unread = disks, users, unread
         try:
             managed.keep(str(self._state), [*wanted, *(uuid for uuid, _ in wanted.values() if uuid), *users])
             self._written, self._complained = frozenset(wanted), ""
@@ -78,12 +85,12 @@ class Guarded:
                 self._log.say(logging.ERROR, "managed-not-written", why=error.why)
             self._complained = error.why
 
-    def _read(self, name: VmName, definition: str) -> tuple[str, ...]:
-        """A definition that is not here yet has no disks that could be listed; the next change of the ledger tries again."""
+    def _read(self, name: VmName, definition: str) -> tuple[str, ...] | None:
+        """None for a definition that cannot be read: it may come after the row that names it, and is looked for again."""
         try:
             return writable(self._text(name, definition)) if definition else ()
         except (EffectError, ParseError):
-            return ()
+            return None
 
     # -- the hook
 
