@@ -30,7 +30,7 @@ def probed(s: State, event: Probed, now: Instant) -> None:
 
 
 def proceed(s: State, now: Instant) -> None:
-    """What was found lasts: take it for true, and tell the others."""
+    """Count what the probes have found for long enough, and tell the others."""
     ability = s.ability
     due = _due(s)
     if due is not None and now >= due:
@@ -50,7 +50,7 @@ def delivered(s: State, sender: NodeId, message: Able) -> None:
 
 
 def _due(s: State) -> Instant | None:
-    """When what was found counts, if it goes on."""
+    """When the last finding counts, if no later probe finds another one."""
     ability = s.ability
     if bool(ability.found) is bool(ability.unable):
         return None

@@ -126,8 +126,8 @@ class StopService:
 
 @dataclass(frozen=True, slots=True)
 class KillService:
-    """Kill everything that belongs to the manager, and what is starting or stopping it; done when nothing of it runs. It ends
-    every other action of its lane. Lane `service`."""
+    """Kill all processes of the manager, and those that are starting or stopping it. It is done when none of them runs. Lane
+    `service`, of which it ends every other action."""
 
     ticket: Ticket
     reason: Reason

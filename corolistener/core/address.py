@@ -1,4 +1,4 @@
-"""News of the cloud address: it was taken away, its device has come, somebody else has it too."""
+"""What events do to the cloud address: it was removed, its device has appeared, another machine answers for it."""
 
 from corolistener.core.actions import AnnounceAddress, Until
 from corolistener.core.events import AddressConflict, AddressGone, DeviceCame

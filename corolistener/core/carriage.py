@@ -15,7 +15,7 @@ def carried(s: State, event: SendingLost | Speaking, now: Instant) -> None:
 
 
 def sending_lost(s: State) -> None:
-    """Nothing of what was on its way comes back. A round takes in anew whatever was in it."""
+    """All messages that were sent and not delivered are lost. The next round collects their content again."""
     s.group.sent = s.lease.in_flight = s.storing.serving = s.released = None
     s.keeping.opening, s.keeping.proposing = None, False
     s.copies.told, s.copies.compared = None, ()
