@@ -12,6 +12,7 @@ from corolistener.core.capacity import Vm
 from corolistener.core.events import Outcome, Result
 from corolistener.core.ledger import Placed, Version
 from corolistener.core.view import NO_RING
+from corolistener.daemon import guarded as module
 from corolistener.daemon.guarded import Guarded
 from corolistener.effects.managed import NAME
 from corolistener.errors import EffectError
@@ -56,6 +57,27 @@ async def told(made: Guarded, index: int, placed: dict[VmName, Placed]) -> None:
     """It was told of this ledger, and has written what it writes."""
     made.tell(Version(1, index), placed)
     await asyncio.get_running_loop().run_in_executor(made._thread, lambda: None)
+
+
+def test_a_definition_that_comes_after_its_row_is_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a second VM on the same image would start here until the ledger changes."""
+    monkeypatch.setattr(module, "AGAIN_S", 0.0)
+    here = dict[str, bytes]()
+
+    def read(name: VmName, definition: str) -> bytes:
+        if name not in here:
+            raise EffectError("definition", "it is not here")
+        return here[name]
+
+    async def story() -> None:
+        made = Guarded(tmp_path, read, Said())  # type: ignore[arg-type]
+        await told(made, 1, rows(WEB))
+        assert (tmp_path / NAME).read_text().splitlines() == ["uuid-of-web", "web"]
+        here[WEB] = text(WEB, "d")
+        await told(made, 1, rows(WEB))
+        assert "/shared/web.img" in (tmp_path / NAME).read_text().splitlines()
+
+    play(story())
 
 
 def test_the_list_has_names_uuids_and_disks(tmp_path: Path) -> None:

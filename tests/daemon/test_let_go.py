@@ -192,6 +192,19 @@ def test_the_last_good_settings_are_used_and_what_is_wrong_is_told(here: Path) -
     assert "not TOML" in str(wrong)
 
 
+def test_they_are_not_used_where_others_can_change_a_program_that_they_name(here: Path) -> None:
+    hook = here / "service"
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
+    path = written(here, f'[service]\nhook = "{hook}"\n')
+    last_good.keep(settings.load(path), path)
+    written(here, "nonsense\n")
+    assert last_good.load(path)[0].service.hook == str(hook)
+    hook.chmod(0o777)
+    with pytest.raises(ConfigError, match="not TOML"):
+        last_good.load(path)
+
+
 def test_they_hold_passwords_so_nobody_else_may_read_them(here: Path) -> None:
     path = written(here)
     last_good.keep(settings.load(path), path)
