@@ -36,6 +36,8 @@ class MessageChecker:
         corosync = self.world.totem.nodes.get(node)
         if corosync is None or not daemon.responsive or not daemon.connected or not corosync.joined or daemon.queue:
             return False
+        if daemon.pump.broken is not None:  # it sends none any more: sim/broken_checkers looks at it
+            return False
         ring, nodes = corosync.ring, self.world.totem.nodes
         whole = all(other in nodes and nodes[other].ring is ring and not nodes[other].frozen for other in ring.nodes)
         return ring.limit is None and not ring.held and whole
