@@ -9,6 +9,7 @@ from corolistener.client import Client, ClientError, connect_admin, connect_to_r
 from corolistener.daemon import last_good, settings
 from corolistener.daemon.settings import Settings
 from corolistener.errors import ConfigError, RequestRefused
+from corolistener.wire.control import DIGITS_MOST
 
 CHANGE_SILENCE_S = 60.0
 """A transaction of the cluster may wait for a slow disk on one node; the daemon's own limit is shorter."""
@@ -70,7 +71,7 @@ def node_ids(config: str | None, nodes: Sequence[str]) -> list[int]:
 
 
 def _whole(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MOST
 
 
 def _named(listed: list[dict[str, Any]], node: str) -> int:

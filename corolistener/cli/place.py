@@ -46,7 +46,7 @@ def _parsed(path: str, text: str) -> str:
 
     try:
         paths = tomllib.loads(text).get("paths", {})
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of very many digits is no TOMLDecodeError
         raise ConfigError(path, 0, f"not TOML: {error}") from None
     run = paths.get("run", RUN_DIRECTORY) if isinstance(paths, dict) else RUN_DIRECTORY
     return run if isinstance(run, str) else RUN_DIRECTORY

@@ -24,6 +24,11 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_MOST else f"{text[:SHOWN_MOST]}…"
 
 
+def one_line(text: str) -> str:
+    """A text that may have a client's own words in it, as terminals may show it."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def check(verb: str, args: Frame) -> None:
     """Raises RequestRefused `bad-request` for an argument that is too large, too long, too deep or no text."""
     for name, value in args.items():

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from corolistener.daemon.asked import shown
+from corolistener.daemon.asked import one_line, shown
 from corolistener.daemon.readers import FRAME_MOST, PIECE, Readers, Snapshots, Spent
 from corolistener.errors import ConfigError, CorolistenerError, EffectError, RequestRefused
 from corolistener.wire.control import ADMIN, CLIENT, QUEUED, VERBS, Decoder, FrameError, answer_of, encode, request_of
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
         self.since = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused = False
-        self._later, self._queued = b"", False
+        self._later, self._queued, self._ending = b"", False, False
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -222,17 +222,33 @@ class Connection(asyncio.Protocol):
             self._later = data
             self._wait()
             return
-        try:
-            for frame in self._decoder.feed(data):
-                self._asked(*request_of(frame))
-        except FrameError as error:
-            self._tell("control-bad-frame", why=str(error))
-            self.hang_up()
+        while not self._transport.is_closing() and not self._ending:
+            try:
+                for frame in self._decoder.feed(data):
+                    self._asked(*request_of(frame))
+                return
+            except FrameError as error:
+                self._unreadable(error)
+                data = b""
+
+    def _unreadable(self, error: FrameError) -> None:
+        """Answer what is no request, too; what follows it may be one."""
+        self._tell("control-bad-frame", why=str(error))
+        self._send({"id": error.number, "error": {"code": "bad-frame", "text": str(error)}})
+        if error.ends:
+            self._ending = True
+            self._transport.pause_reading()
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing more can be read: hang up as soon as everything is answered."""
+        if not self._tasks:
+            self._transport.close()
 
     def turn(self) -> None:
         """A reader's next request; when there is none, it may say more."""
         self._queued = False
-        if self._transport.is_closing() or self.busy:
+        if self._transport.is_closing() or self._ending or self.busy:
             return
         data, self._later = self._later, b""
         try:
@@ -244,12 +260,12 @@ class Connection(asyncio.Protocol):
                 if not self._tasks:
                     self._go_on()
         except FrameError as error:
-            self._tell("control-bad-frame", why=str(error))
-            self.hang_up()
+            self._unreadable(error)
+            self._go_on()
 
     def _go_on(self) -> None:
         """Its last answer is on its way: the next turn may be its own."""
-        if not self.peer.privileged and not self.busy and not self._transport.is_closing():
+        if not (self.peer.privileged or self.busy or self._ending or self._transport.is_closing()):
             self._wait()
 
     def _wait(self) -> None:
@@ -269,6 +285,8 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._ending:
+            self._end()
         self._go_on()
 
     def _refusal(self, verb: str) -> RequestRefused | None:
@@ -371,7 +389,7 @@ class Connection(asyncio.Protocol):
 
 def _error(error: CorolistenerError) -> dict[str, str]:
     code = error.code if isinstance(error, RequestRefused) else "failed"
-    return {"code": code, "text": str(error)}
+    return {"code": code, "text": one_line(str(error))}
 
 
 def somebody_listens(path: Path) -> bool:

@@ -77,7 +77,7 @@ def _kept(path: str | None) -> Settings | None:
             said = msgspec.json.decode(file.read_bytes(), type=dict[str, msgspec.Raw])
             if msgspec.json.decode(said["from"], type=str) == (path or PATH):
                 return msgspec.json.decode(said["settings"], type=Settings)
-        except (OSError, KeyError, msgspec.DecodeError):
+        except (OSError, KeyError, ValueError, RecursionError):
             continue
     return None
 

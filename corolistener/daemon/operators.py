@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -36,6 +35,8 @@ LEDGER_S, LOOK_S = 10.0, 0.05
 """How long a change of the ledger is waited for, and how often it is looked for."""
 MAY_S = 1.0
 """How long a start that is objected to is waited for: the row that allows it may be on its way to this node."""
+NUMBERS = ("version", "node", "members")
+"""Fields of a progress that are whole numbers; the others are words, also if they look like a number."""
 REASON_MOST = 500
 """Characters of the reason for a panic: it heads every output."""
 
@@ -85,7 +86,7 @@ class Operators:
                 self.prepared.set()
                 return {"restart_ms": self.node.config.timing.restart_ms}
             case "journal-dump":
-                return {"path": self.node.save_journal("asked", secrets=args.get("secrets") is True)}
+                return {"path": self.node.save_journal("asked", secrets=vm_frames.yes_in(args, "secrets", False))}
             case "join-token":
                 return self._join_token()
             case _:
@@ -136,7 +137,7 @@ class Operators:
     async def _decree(self, verb: str, args: Frame, peer: Peer, progress: Progress) -> Frame:
         """Ask for a change of the ledger, and wait a while for it: without a quorum it does not come."""
         if verb == "fence-confirm":
-            lost = NodeId(_whole(args, "node", NODEID_MAX))
+            lost = vm_frames.node_in(args, "node")
             by = f"{_name(peer.uid)} at node {self.node.config.me}"
             told = await self._ask(lambda number: ConfirmAsked(number, lost, by), progress)
             so = await self._becomes(lambda seen: all(debt.proof for debt in seen.owed if debt.node == lost))
@@ -181,7 +182,7 @@ class Operators:
             return
         fields: Frame = dict(answer.fields)
         fields["code"] = fields.pop("stage")
-        progress({name: int(text) if text.isdigit() else text for name, text in fields.items() if text != ""})
+        progress({name: int(text) if name in NUMBERS else text for name, text in fields.items() if text != ""})
 
 
 def change_of(verb: str, args: Frame) -> Change:
@@ -211,7 +212,7 @@ def change_of(verb: str, args: Frame) -> Change:
                 return RemoveNode(NodeId(_whole(args, "id", NODEID_MAX)))
     except KeyError as missing:
         raise RequestRefused("bad-request", f"{verb}: {missing.args[0]} is missing") from None
-    except (TypeError, binascii.Error) as error:
+    except (TypeError, ValueError) as error:  # binascii.Error is one, and not all that base64 raises
         raise RequestRefused("bad-request", f"{verb}: {error}") from None
     raise RequestRefused("unknown-verb", f"{verb}: not known to this daemon")
 

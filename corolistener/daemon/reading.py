@@ -79,7 +79,7 @@ class Reading:
             self.refuse(0, error.strerror or str(error))
         except UnicodeDecodeError as error:
             self.refuse(0, f"not UTF-8: byte {error.start}")
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of very many digits is no TOMLDecodeError
             self.refuse(line_in_message(str(error)), f"not TOML: {error}")
         else:
             self._take_tables(tables)
@@ -135,8 +135,8 @@ class Reading:
         """Put a value among `values`, if it is of its kind. `shown` is what an administrator calls the key."""
         try:
             value = kind.accept(given.value)
-        except ValueError:
-            found = "something else" if kind.secret else repr(given.value)
+        except (ValueError, OverflowError):
+            found = "something else" if kind.secret else _found(given.value)
             why = f"{shown}: expected {kind.expected}, found {found}"
             self.problems.append(ConfigError(given.path, given.line, why))
         else:
@@ -162,6 +162,13 @@ class Reading:
 
     def warn(self, line: int, text: str) -> None:
         self.warnings.append(Remark(self.path, line, text))
+
+
+def _found(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # hexadecimal digits make numbers that Python does not write in decimal ones
+        return "a number of very many digits"
 
 
 def _plain(values: Values) -> dict[str, Any]:

@@ -13,6 +13,7 @@ FIRST = 3
 """systemd passes descriptors from this one on."""
 ANSWER_S = 5.0
 """How long systemd may take to have read what was sent before: it does nothing but this, or it is ill."""
+DIGITS_MOST = 20
 
 
 class Notifier:
@@ -28,7 +29,7 @@ class Notifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._address = "\0" + path[1:] if path[0] == "@" else path
         asked = os.environ.get("WATCHDOG_USEC", "")
-        if asked.isdigit() and os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
+        if _is_number(asked) and os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
             self.watchdog_s = int(asked) / 1_000_000 / 3
 
     def _say(self, text: str) -> None:
@@ -93,6 +94,10 @@ class Notifier:
         return read
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MOST
+
+
 def _send(sending: socket.socket, address: str, text: str, descriptors: tuple[int, ...]) -> None:
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     sending.sendmsg([text.encode()], rights, 0, address)
@@ -107,7 +112,7 @@ def take_kept(names: Collection[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     listed, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     labels = os.environ.pop("LISTEN_FDNAMES", "").split(":")
-    if pid != str(os.getpid()) or not listed.isdigit():
+    if pid != str(os.getpid()) or not _is_number(listed):
         return found
     for index in range(int(listed)):
         descriptor, name = FIRST + index, labels[index] if index < len(labels) else ""

@@ -51,14 +51,14 @@ def order_of(verb: str, args: Frame, nodelist: Iterable[NodeId]) -> Order:
         case "vm-forget":
             return ForgetOrder(name_in(args))
         case "vm-stop":
-            return StopOrder(name_in(args), _yes(args, "force", False))
+            return StopOrder(name_in(args), yes_in(args, "force", False))
         case "vm-move":
-            return MoveOrder(name_in(args), node_in(args, "to", optional=True), _yes(args, "live", True))
+            return MoveOrder(name_in(args), node_in(args, "to", optional=True), yes_in(args, "live", True))
         case "vm-set":
             return WishOrder(name_in(args), wishes_in(args, nodelist))
         case "maintenance":
-            on = _yes(args, "on")
-            return ExcuseOrder(node_in(args, "node"), on, on and _yes(args, "drain", False))
+            on = yes_in(args, "on")
+            return ExcuseOrder(node_in(args, "node"), on, on and yes_in(args, "drain", False))
         case "fence":
             return FenceOrder(node_in(args, "node"))
     raise RequestRefused("unknown-verb", f"{verb}: not known to this daemon")
@@ -77,7 +77,7 @@ def wishes_in(args: Frame, nodelist: Iterable[NodeId]) -> Wishes:
         together=_groups(args, "together"),
         apart=_groups(args, "apart"),
         nodes=nodes,
-        managed=_yes(args, "managed") if args.get("managed") is not None else None,
+        managed=yes_in(args, "managed") if args.get("managed") is not None else None,
     )
     if wishes == Wishes():
         raise RequestRefused("bad-request", "nothing to change: priority, order, together, apart, nodes or managed is missing")
@@ -121,7 +121,8 @@ def nodes_in(args: Frame, key: str) -> tuple[NodeId, ...]:
     return tuple(node_in({key: each}, key) for each in value)
 
 
-def _yes(args: Frame, key: str, default: bool | None = None) -> bool:
+def yes_in(args: Frame, key: str, default: bool | None = None) -> bool:
+    """True or false. Raises RequestRefused."""
     value = args.get(key, default)
     if not isinstance(value, bool):
         raise RequestRefused("bad-request", f"{key}: expected true or false, found {shown(value)}")

@@ -153,7 +153,7 @@ def _owner(path: str) -> tuple[int, str] | None:
             return None
         content = json.loads(os.read(descriptor, LONGEST))
         return content["node"], content["boot"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     finally:
         os.close(descriptor)

@@ -296,7 +296,7 @@ def _content(db: sqlite3.Connection) -> list[rows.Row]:
             if _sum(kind, key, text) != total:
                 raise ValueError(f"the row {kind} {key!r} has another checksum")
             found.append(rows.decode(kind, key, text))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Damaged(str(error)) from error
     if found and not any(isinstance(row, Version) for row in found):
         raise Damaged("it has no version")
@@ -315,7 +315,7 @@ def _beside(db: sqlite3.Connection) -> tuple[marks.Marks, tuple[tuple[NodeId, Ve
     try:
         heard = msgspec.json.decode(found.get("heard", "[]"), type=tuple[tuple[NodeId, Version], ...])
         return marks.decode(found["marks"]) if "marks" in found else marks.Marks(), heard
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise Damaged(str(error)) from error
 
 

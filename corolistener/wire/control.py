@@ -10,7 +10,9 @@ and gets any number of progress frames and then exactly one answer, all with its
     {"id": 1, "ok": {...}}
     {"id": 1, "error": {"code": "not-permitted", "text": "..."}}  `code` is stable, `text` is for people
 
-Answers to different ids may overtake each other. What is no frame ends the connection.
+Answers to different ids may overtake each other. A frame that is no request is answered, too: error `bad-frame`, with its id,
+or with id null if it has none that can be read. Bytes of which the end cannot be known, because they announce too long a
+frame, end the connection after that answer.
 
 Verbs and their arguments; all but the last four belong to the admin socket. The first five are transactions of the cluster:
 progress as they go; they answer {version, stored, of}: the new config_version, and how many of the members have it. The
@@ -171,14 +173,19 @@ PROGRESS = {
 }
 """Progress of a transaction of corosync.conf: codes and their fields. `members` is how many have to store it."""
 
-DIGITS_MOST, ABSURD = 30, 4300
-"""Digits of a whole number that is read as one, and of one that is no JSON to Python either."""
+DIGITS_MOST = 30
+"""Digits of a whole number that is read as one. Python itself reads no more than 4300, and says so with an exception."""
 
 LENGTH = struct.Struct(">I")
 
 
 class FrameError(CorolistenerError):
-    """Bytes that are no frame: whoever sent them does not speak this protocol."""
+    """Bytes that are no frame of this protocol. `number` is the id of the request, None if it has none that can be read;
+    `ends`: it is not known where the next frame begins."""
+
+    def __init__(self, why: str, number: int | None = None, ends: bool = False) -> None:
+        self.number, self.ends = number, ends
+        super().__init__(why)
 
 
 def encode(frame: Mapping[str, Any]) -> bytes:
@@ -208,12 +215,13 @@ class Decoder:
         self._held, self._most = bytearray(), most
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that `data` completes, to be taken to the end. Raises FrameError at the first that is none."""
+        """The frames that `data` completes, to be taken to the end. Raises FrameError at the first that is none; unless that
+        `ends` everything, feed(b"") goes on with the next."""
         self._held += data
         while len(self._held) >= LENGTH.size:
             (size,) = LENGTH.unpack_from(self._held)
             if size > self._most:
-                raise FrameError(f"a frame of {size} bytes is announced; at most {self._most} are allowed")
+                raise FrameError(f"a frame of {size} bytes is announced; at most {self._most} are allowed", ends=True)
             end = LENGTH.size + size
             if len(self._held) < end:
                 return
@@ -233,8 +241,8 @@ def _object(body: bytes) -> Frame:
 
 
 def _whole(digits: str) -> int | float:
-    """A whole number; one of absurd length becomes what no verb takes, so that its request is answered and not hung up on."""
-    return float("inf") if DIGITS_MOST < len(digits) < ABSURD else int(digits)
+    """A whole number; one of absurd length becomes what no verb takes, so that its request is refused and not unreadable."""
+    return float("inf") if len(digits) > DIGITS_MOST else int(digits)
 
 
 def request_of(frame: Frame) -> tuple[int, str, Frame]:
@@ -243,7 +251,7 @@ def request_of(frame: Frame) -> tuple[int, str, Frame]:
     if type(number) is not int or not 0 <= number < 2**53:
         raise FrameError("a request without a whole number as id")
     if not isinstance(verb, str):
-        raise FrameError("a request without a verb")
+        raise FrameError("a request without a verb", number)
     if not isinstance(args, dict):
-        raise FrameError("a request whose args are no object")
+        raise FrameError("a request whose args are no object", number)
     return number, verb, args

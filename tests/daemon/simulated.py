@@ -100,6 +100,7 @@ class Scene:
         self.node = VirtualNode(self.teller, me)
         self.operators: Operators = None  # type: ignore[assignment]
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
+        self.step_s = STEP_S
 
     def play(self, *commands: str) -> None:
         """Carried out between two steps of time."""
@@ -112,7 +113,7 @@ class Scene:
     async def live(self) -> None:
         while True:
             self.node.pass_time()
-            await asyncio.sleep(STEP_S)
+            await asyncio.sleep(self.step_s)
 
 
 @contextmanager

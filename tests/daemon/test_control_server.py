@@ -164,23 +164,64 @@ def test_an_answer_over_the_limit_becomes_an_error(run_dir: Path, handler: Told)
 
 
 @pytest.mark.parametrize(
-    "bytes_",
+    ("bytes_", "number", "why"),
     [
-        b"GET / HTTP/1.1\r\n\r\n",
-        struct.pack(">I", 1 << 21),
-        struct.pack(">I", 3) + b"{]}",
-        encode({"verb": "status"}),
-        encode({"id": "1", "verb": "status"}),
+        (struct.pack(">I", 3) + b"{]}", None, "not JSON"),
+        (struct.pack(">I", 0), None, "not JSON"),
+        (struct.pack(">I", 2) + b"[]", None, "a list instead of an object"),
+        (encode({"verb": "status"}), None, "without a whole number as id"),
+        (encode({"id": "1", "verb": "status"}), None, "without a whole number as id"),
+        (struct.pack(">I", 5025) + b'{"id":' + b"9" * 5000 + b',"verb":"status"}  ', None, "without a whole number as id"),
+        (encode({"id": 7, "verb": 1}), 7, "without a verb"),
+        (encode({"id": 7, "verb": "status", "args": []}), 7, "args are no object"),
     ],
 )
-def test_what_is_no_request_ends_that_connection_only(run_dir: Path, handler: Told, bytes_: bytes) -> None:
-    other, bad = Raw(run_dir / CLIENT), Raw(run_dir / CLIENT)
-    bad.socket.sendall(bytes_)
-    assert bad.hung_up()
+def test_what_is_no_request_is_answered_and_the_connection_lives(
+    run_dir: Path, handler: Told, bytes_: bytes, number: int | None, why: str
+) -> None:
+    client = Raw(run_dir / CLIENT)
+    client.socket.sendall(bytes_ + encode({"id": 8, "verb": "status"}))
+    answer = client.receive()
+    assert (answer["id"], answer["error"]["code"]) == (number, "bad-frame")
+    assert why in answer["error"]["text"]
+    assert client.receive() == {"id": 8, "ok": STATUS}
     assert [note[0] for note in handler.notes] == ["control-bad-frame"]
     assert handler.notes[0][1]["pid"] == str(os.getpid())
+
+
+@pytest.mark.parametrize("bytes_", [b"GET / HTTP/1.1\r\n\r\n", struct.pack(">I", 1 << 21)])
+def test_a_frame_that_is_too_long_ends_that_connection_only(run_dir: Path, handler: Told, bytes_: bytes) -> None:
+    other, bad = Raw(run_dir / CLIENT), Raw(run_dir / CLIENT)
+    bad.socket.sendall(bytes_)
+    answer = bad.receive()
+    assert (answer["id"], answer["error"]["code"]) == (None, "bad-frame")
+    assert bad.hung_up()
+    assert [note[0] for note in handler.notes] == ["control-bad-frame"]
     other.send({"id": 1, "verb": "status"})
     assert other.receive()["id"] == 1
+
+
+def test_what_was_asked_before_a_frame_that_is_too_long_is_answered(run_dir: Path, handler: Told) -> None:
+    async def answer(*_: Any) -> dict[str, Any]:
+        await asyncio.sleep(0.2)
+        return {"in_force": True}
+
+    handler.answer = answer
+    client = Raw(run_dir / ADMIN)
+    client.socket.sendall(encode({"id": 1, "verb": "recover"}) + struct.pack(">I", 1 << 21) + b"{}" * 10)
+    assert client.receive()["error"]["code"] == "bad-frame"
+    assert client.receive() == {"id": 1, "ok": {"in_force": True}}
+    assert client.hung_up()
+
+
+def test_the_words_of_a_client_come_back_on_one_line(run_dir: Path, handler: Told) -> None:
+    async def answer(verb: str, args: dict[str, Any], *_: Any) -> dict[str, Any]:
+        raise RequestRefused("unknown-vm", f"no managed vm is named {args['vm']}")
+
+    handler.answer = answer
+    client = Raw(run_dir / ADMIN)
+    client.send({"id": 1, "verb": "vm-stop", "args": {"vm": "a\n\x1b[2Jb\ud800"}})
+    assert client.receive()["error"]["text"] == "no managed vm is named a??[2Jb?"
 
 
 def test_a_request_in_pieces_is_understood(run_dir: Path) -> None:

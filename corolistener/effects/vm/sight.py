@@ -111,7 +111,7 @@ def read(domain: Domain, rules: Rules, name: VmName) -> Sight:
         if domain.isPersistent():
             text = canonical(secure)
         vm, why = judge(name, written, live, rules, digest(text) if text else live.definition)
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError) as error:
         live, written = Content(""), Content(domain.UUIDString())
         vm, why = Vm(name, 0, uuid=domain.UUIDString()), f"its definition cannot be read: {error}"
     runs = VmState.SUSPENDED if state in STILL else VmState.RUNNING
