@@ -11,27 +11,44 @@ from corolistener.coroconf.lines import BLANKS, Kind, Line
 from corolistener.coroconf.tree import Document, Entry, Section, encoded, parse
 from corolistener.errors import ConfigError
 
+Edit = tuple[int, int, Sequence[Line]]
+"""Lines from the first number to before the second, counted from 0, become these."""
 Pairs = Iterable[tuple[str, str]]
 """Keys and values of a new section, in the order they are to be written."""
 
 
 def set_value(document: Document, section: Section, key: str, value: str) -> Document:
     """The document with `key: value` in the section: the value's bytes replaced, or a line added."""
-    entry = section.entry(key)
-    if entry is not None:
-        return replace_value(document, entry, value)
-    model = _model_entry(document, section)
-    at = section.entries[-1].line if section.entries else section.line
-    line = model._replace(name=_raw(document, key), value=_raw(document, value))
-    return _changed(document, at, at, (line,), f"{key}: {value}")
+    return set_values(document, key, ((section, value),))
+
+
+def set_values(document: Document, key: str, values: Iterable[tuple[Section, str]]) -> Document:
+    """The same for several sections, none inside another, each with a value of its own. Read back once, not once for each."""
+    edits, shown = list[Edit](), ""
+    for section, value in values:
+        entry = section.entry(key)
+        if entry is not None and entry.value == value:
+            continue
+        shown = f"{key}: {value}"
+        if entry is not None:
+            edits.append((entry.line - 1, entry.line, (_with_value(document, entry, value),)))
+        else:
+            at = section.entries[-1].line if section.entries else section.line
+            line = _model_entry(document, section)._replace(name=_raw(document, key), value=_raw(document, value))
+            edits.append((at, at, (line,)))
+    return _edited(document, sorted(edits, key=lambda edit: edit[:2]), shown) if edits else document
 
 
 def replace_value(document: Document, entry: Entry, value: str) -> Document:
     """The document with another value for that entry. The same value gives the same document."""
     if entry.value == value:
         return document
-    line = document.lines[entry.line - 1]._replace(value=_raw(document, value))
+    line = _with_value(document, entry, value)
     return _changed(document, entry.line - 1, entry.line, (line,), f"{entry.key}: {value}")
+
+
+def _with_value(document: Document, entry: Entry, value: str) -> Line:
+    return document.lines[entry.line - 1]._replace(value=_raw(document, value))
 
 
 def remove(document: Document, entry: Entry) -> Document:
@@ -58,11 +75,21 @@ def add_section(document: Document, parent: Section, name: str, entries: Pairs) 
 
 def _changed(document: Document, start: int, end: int, new: Sequence[Line], what: str) -> Document:
     """Lines start..end (0-based, end excluded) replaced by `new`, read back and compared."""
-    head = document.lines[:start]
-    if head and start == len(document.lines) and not head[-1].ending:
-        head = (*head[:-1], head[-1]._replace(after=head[-1].after + _ending(document)))
-    tail = document.lines[end:]
-    wanted = (*head, *new, *tail)
+    return _edited(document, [(start, end, new)], what)
+
+
+def _edited(document: Document, edits: Sequence[Edit], what: str) -> Document:
+    """All of these edits, which are in the order of the file and do not overlap, read back and compared."""
+    wanted: list[Line] = []
+    done = 0
+    for start, end, new in edits:
+        wanted += document.lines[done:start]
+        if wanted and start == len(document.lines) and not wanted[-1].ending:
+            wanted[-1] = wanted[-1]._replace(after=wanted[-1].after + _ending(document))
+        wanted += new
+        done = end
+    wanted += document.lines[done:]
+    start = edits[0][0]
     try:
         result = parse(b"".join(line.to_bytes() for line in wanted), document.path)
     except ConfigError as error:

@@ -150,7 +150,7 @@ def _ports(document: Document) -> tuple[int, ...]:
     missing = next((f"port{n}" for n in range(count) if f"port{n}" not in ports), None)
     if counted is not None and missing:
         raise document.refuse(counted.line, f"ihttpd has count {count}, but no {missing}")
-    wanted = [f"port{n}" for n in range(count)]
+    wanted = dict.fromkeys(f"port{n}" for n in range(count))
     extra = next((entry for key, entry in ports.items() if key not in wanted), None)
     if extra is not None:
         raise document.refuse(extra.line, f"ihttpd has {extra.key}, but count {count}")

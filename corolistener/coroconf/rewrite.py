@@ -8,7 +8,7 @@ would have an error that the file did not have.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from corolistener.coroconf.edit import add_section, remove, remove_section, replace_value, set_value
+from corolistener.coroconf.edit import add_section, remove, remove_section, replace_value, set_value, set_values
 from corolistener.coroconf.facts import LINKS, VERSION_MAX, Facts, read_facts
 from corolistener.coroconf.tree import Document, Section, parse
 from corolistener.coroconf.validate import new_errors
@@ -52,10 +52,8 @@ def with_priorities(data: bytes, priorities: Mapping[int, int], path: str = "cor
     for nodeid in sorted(set(priorities) - {node.nodeid for node in facts.nodes}):
         raise ConfigError(path, 0, f"no node {nodeid} in the nodelist")
     sections = {section.line: section for section in document.sections("nodelist.node")}
-    for node in sorted(facts.nodes, key=lambda node: -node.line):  # from below, so that the lines above stay put
-        prio = priorities.get(node.nodeid, node.prio)
-        if prio != node.prio:
-            document = set_value(document, sections[node.line], "prio", str(prio))
+    changed = [(sections[node.line], priorities.get(node.nodeid, node.prio), node.prio) for node in facts.nodes]
+    document = set_values(document, "prio", [(section, str(prio)) for section, prio, old in changed if prio != old])
     read_facts(document)  # refuses a priority that is none
     return document.to_bytes()
 

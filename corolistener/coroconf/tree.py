@@ -10,7 +10,7 @@ Names are paths as corosync keeps them in cmap: `totem.config_version`, `nodelis
 Named tuples, here and in `facts`: `corolistener -l` reads this file, and dataclasses alone cost it 10 ms.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from corolistener.coroconf.lines import Kind, Line, Refused, cut, read
@@ -80,11 +80,18 @@ class Section(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A parsed file. `path` is its name in messages, `lines[n - 1]` its line n, `root` its tree."""
+    """A parsed file. `path` is its name in messages, `lines[n - 1]` its line n, `root` its tree.
+
+    Rules look entries and sections up by path, some of them once for each node of the nodelist: hence the indexes.
+    """
 
     path: str
     lines: tuple[Line, ...]
     root: Section
+    last: Mapping[str, Entry]
+    """The entry that counts, by path."""
+    by_path: Mapping[str, tuple[Section, ...]]
+    """Sections in file order, by path."""
 
     def to_bytes(self) -> bytes:
         """The file, byte for byte."""
@@ -96,14 +103,11 @@ class Document(NamedTuple):
 
     def sections(self, path: str) -> tuple[Section, ...]:
         """Every section of that path, in file order; none is an empty tuple."""
-        return tuple(item for item in self.root.walk() if isinstance(item, Section) and item.path == path)
+        return self.by_path.get(path, ())
 
     def entry(self, path: str) -> Entry | None:
         """The last entry of that path, the one that counts."""
-        found = None
-        for entry in self.entries():
-            found = entry if entry.path == path else found
-        return found
+        return self.last.get(path)
 
     def get(self, path: str) -> str | None:
         """The value that counts for `path`, None where it is not set."""
@@ -166,6 +170,8 @@ class _Builder:
         self.path = path
         self.lines: list[Line] = []
         self.open = [_Open("", "", 0)]
+        self.last: dict[str, Entry] = {}
+        self.sections: dict[str, list[Section]] = {}
 
     def take(self, line: Line) -> None:
         """Adds one line. Raises Refused."""
@@ -184,7 +190,8 @@ class _Builder:
             text = decoded_for_message(self.lines[section.line - 1].to_bytes())
             raise ConfigError(self.path, section.line, "this section is never closed", text)
         root = Section("", "", 0, len(self.lines) + 1, tuple(self.open[0].items))
-        return Document(self.path, tuple(self.lines), root)
+        by_path = {path: tuple(sections) for path, sections in self.sections.items()}
+        return Document(self.path, tuple(self.lines), root, self.last, by_path)
 
     def _open(self, name: str) -> None:
         within = self.open[-1]
@@ -196,7 +203,8 @@ class _Builder:
         _check_length(within.path, key)
         path = within.inside(key)
         _check_name(path)
-        within.items.append(Entry(path, key, value, len(self.lines) + 1))
+        self.last[path] = entry = Entry(path, key, value, len(self.lines) + 1)
+        within.items.append(entry)
 
     def _close(self) -> None:
         if len(self.open) == 1:
@@ -204,6 +212,7 @@ class _Builder:
         done = self.open.pop()
         section = Section(done.path, done.name, done.line, len(self.lines) + 1, tuple(done.items))
         self.open[-1].items.append(section)
+        self.sections.setdefault(section.path, []).append(section)  # of one path none is in another: they close in file order
 
 
 def _check_length(path: str, name: str) -> None:

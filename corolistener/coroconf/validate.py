@@ -100,11 +100,12 @@ def _general(document: Document) -> Iterator[Problem]:
 
 
 def _repeated(section: Section) -> Iterator[Problem]:
-    counts = Counter(entry.key for entry in section.entries)
+    if _may_repeat(section):
+        return
+    last = {entry.key: entry for entry in section.entries}
     for entry in section.entries:
-        if counts[entry.key] > 1 and entry is not section.entry(entry.key) and not _may_repeat(section):
-            last = section.entry(entry.key)
-            yield warning(entry.line, "repeated-key", f"{entry.key} is given again in line {last.line if last else 0}")
+        if entry is not last[entry.key]:
+            yield warning(entry.line, "repeated-key", f"{entry.key} is given again in line {last[entry.key].line}")
 
 
 def _may_repeat(section: Section) -> bool:

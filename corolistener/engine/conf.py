@@ -129,9 +129,9 @@ def _check(old: bytes, new: bytes, label: str, members: Iterable[NodeId], me: No
     """Whether the cluster may go on with `new`. Raises ConfigError."""
     _check_length(new, label)
     document = parse(new, label)
-    facts, lists = read_facts(document), document.sections("nodelist")
+    listed, lists = {node.nodeid for node in read_facts(document).nodes}, document.sections("nodelist")
     for member in sorted(members):
-        if facts.node(member) is None:
+        if member not in listed:
             why = f"node {member} is running and not in this nodelist: put it back, or stop its corosync first"
             raise ConfigError(label, lists[-1].line if lists else 0, why)
     validate_successor(old, new, me, label)

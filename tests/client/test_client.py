@@ -54,6 +54,14 @@ def test_status(run_dir: str) -> None:
         assert daemon.status() == STATUS
 
 
+def test_a_request_that_cannot_be_read_is_refused_though_its_answer_has_no_id(run_dir: str) -> None:
+    with corolistener.client.connect(run_dir=run_dir) as daemon:
+        daemon._last = 2**53
+        with pytest.raises(RequestRefused) as found:
+            daemon.status()
+        assert found.value.code == "bad-frame"
+
+
 def test_a_request_with_progress(run_dir: str, handler: Told) -> None:
     async def answer(verb: str, args: dict[str, Any], progress: Any, peer: Any) -> dict[str, Any]:
         progress({"code": "offered", "version": 8})
