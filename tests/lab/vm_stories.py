@@ -13,8 +13,10 @@ from lab.cluster import Cluster, Conf, plain_conf, wait_for
 from lab.dog import Dog
 from lab.machine import SHARED
 from lab.node import Node
+from lab.run_with_dog import VIRTUAL
 from lab.stories import noted, status
 from lab.vm_witness import VmWitness
+from lab.waiting import tails
 
 URI, MIGRATE_URI = "qemu:///system", "qemu+tcp://{address}/system?unsafe=1"
 WATCHDOG_MS = 4000
@@ -53,13 +55,14 @@ class Vms:
         nodes: int = 3,
         *,
         dogs: bool = False,
+        virtual: Iterable[int] = (),
         timers: dict[str, Any] | None = None,
         conf: Conf = plain_conf,
         **sections: Any,
     ) -> None:
         made = settings(range(1, nodes + 1), QUICK, **sections)
         self.cluster = Cluster(nodes, conf, hypervisor=True, settings=made, **(TIMERS if timers is None else timers))
-        self.dogs = dogs
+        self.dogs, self.virtual = dogs, frozenset(virtual)
         self._stack = contextlib.ExitStack()
 
     def up(self) -> "Vms":
@@ -69,6 +72,8 @@ class Vms:
             self.cluster.up()
             for node in self.cluster.nodes:
                 node.dog = Dog(node) if self.dogs else None
+                if node.nodeid in self.virtual:
+                    node.path(VIRTUAL).touch()
             self.power = self._stack.enter_context(Power(self.cluster))
             self.witness: VmWitness = self._stack.enter_context(self.cluster.vm_witness())
             for node in self.cluster.nodes:
@@ -145,6 +150,7 @@ def vms(nodes: int = 3, verdict: bool = True, **options: Any) -> Iterator[Vms]:
     try:
         yield made
     except BaseException:
+        print(tails(100))  # the cluster is down when pytest asks for the logs
         made.down(verdict=False)
         raise
     made.down(verdict)

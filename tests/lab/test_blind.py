@@ -1,0 +1,107 @@
+"""Nodes that cannot see their VMs, daemons installed under VMs, clusters that go down: safety.md, rules 2, 13 and 20."""
+
+import signal
+
+import pytest
+
+from lab.cluster import daemon_argv
+from lab.conftest import MakeCluster
+from lab.stories import noted, nothing, settled
+from lab.vm_stories import QUICK, TIMERS, cared_for, settings, vms
+from lab.waiting import stays, wait_for
+
+CONFIGURATION = 78
+"""EX_CONFIG: systemd does not start the daemon again."""
+
+
+@pytest.fixture(autouse=True)
+def can(machine_can: None) -> None:
+    """Skips, with the reason, where the machine cannot carry a lab."""
+
+
+def test_a_node_whose_settings_name_no_hypervisor_any_more_does_not_start_or_keeps_the_last_one() -> None:
+    with vms(fencing={"agent": None}) as made:
+        n1, n2, n3 = made.cluster.nodes
+        made.start("web", n2)
+        n2.write_settings(**settings((1, 2, 3), QUICK, fencing={"agent": None}, vms={"uri": None}))
+        kept = n2.path("/var/lib/corolistener/uri")
+        uri = kept.read_text()
+        kept.unlink()
+        n2.stop("daemon", signal.SIGKILL)
+        done = n2.run(daemon_argv("run"), check=False)
+        assert done.returncode == CONFIGURATION, done.stderr
+        assert "this node has VMs in the ledger (web), and [vms] uri is not set" in done.stderr
+        stays(lambda: made.witness.running_on("web") == [n2.name], "nobody believes that it runs nothing", 8)
+        assert not noted(n1, "proven", node=n2.nodeid)
+
+        kept.write_text(uri)
+        connected = len(noted(n2, "hypervisor-connected"))
+        n2.start_daemon(supervised=True)
+        [line] = wait_for(lambda: noted(n2, "vms-uri-kept"), "it uses the one that it used last")
+        assert "this node has VMs in the ledger (web)" in line
+        wait_for(lambda: len(noted(n2, "hypervisor-connected")) > connected, "and works with it")
+        made.runs_on("web", n2)
+
+        n2.stop("daemon", limit_s=300)
+        made.runs_on("web", n1, n3)
+        assert not n2.hypervisor.processes(), "told to stop, it has moved its VM off first"
+
+
+def test_daemons_are_installed_one_after_the_other_under_running_vms(make_cluster: MakeCluster) -> None:
+    """Nobody suspends what no ledger has ever known; once a quorum has one, the VMs are in the cluster's care."""
+    cluster = make_cluster(
+        nodes=3, hypervisor=True, settings=settings((1, 2, 3), QUICK, fencing={"agent": None}), corosync=True, **TIMERS
+    )
+    with cluster.vm_witness() as witness:
+        for name, node in zip(("web", "db", "mail"), cluster.nodes, strict=True):
+            cluster.storage.create_image(name)
+            node.hypervisor.define(name)
+            node.hypervisor.virsh("start", name)
+            witness.await_running(name, node)
+        paused = len(witness.intervals(state="paused"))  # libvirt itself starts a VM suspended
+        for place, node in enumerate(cluster.nodes):
+            node.start_daemon(supervised=True)
+            if place == 0:
+                stays(lambda: len(witness.intervals(state="paused")) == paused, "alone it suspends nothing", 8)
+        cared_for(cluster.nodes, "web", "db", "mail")
+        settled(cluster, cluster.nodes[0])
+        assert len(witness.intervals(state="paused")) == paused
+        assert {name: witness.starts(name) for name in ("web", "db", "mail")} == {"web": 1, "db": 1, "mail": 1}
+        witness.assert_never_twice()
+
+
+def test_all_hosts_are_shut_down_together() -> None:
+    """Every guest shuts down in order, at once, and no node goes before the others can do without it.
+
+    A node that is told a moment before the others may still move its VM: then the guest shuts down where it is then.
+    """
+    with vms(fencing={"agent": None}) as made:
+        names = ("web", "db", "mail")
+        for name, node in zip(names, made.cluster.nodes, strict=True):
+            made.start(name, node)
+        for node in made.cluster.nodes:
+            node.path("/run/lab/daemon.stop").touch()  # as systemd does: who ends is not started again
+            node.send("daemon", signal.SIGTERM)
+        wait_for(lambda: all(node.pid("daemon") is None for node in made.cluster.nodes), "all daemons have ended", 300)
+        assert all(nothing(node) and not node.hypervisor.processes() for node in made.cluster.nodes)
+        for name in names:
+            assert made.witness.starts(name) == 1, "it was started nowhere else in between"
+            assert [node for node in made.cluster.nodes if noted(node, "vm-asked-to-shut-down", vm=name)]
+            cut_off = [node for node in made.cluster.nodes if noted(node, "vm-suspended", vm=name)]
+            assert not cut_off, f"{name} was cut off in its shutdown"
+
+
+def test_the_network_of_all_nodes_is_off_for_a_while() -> None:
+    """Everything is suspended, and goes on with its memory: the deadline of nobody has passed."""
+    with vms(fencing={"agent": None, "watchdog_timeout_ms": 90_000}) as made:
+        n1, _, n3 = made.cluster.nodes
+        for name, node in (("web", n1), ("db", n3)):
+            made.start(name, node)
+        assert "an outage of more than 90.8 s boots all VMs anew" in n1.cli("check", check=False).stdout
+        made.cluster.cut()
+        for name in ("web", "db"):
+            made.witness.await_still(name)
+        made.cluster.heal()
+        for name, node in (("web", n1), ("db", n3)):
+            assert made.runs_on(name, node) is node
+            assert made.witness.starts(name) == 1
