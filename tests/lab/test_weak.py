@@ -30,11 +30,11 @@ def test_the_watchdog_of_a_virtual_machine_proves_nothing() -> None:
 
 
 def test_an_operator_who_is_too_quick_is_believed_when_the_node_has_suspended() -> None:
-    """corosync of n3 stands still: the others lose n3 long before its lease ends, and a human confirms at once what is not so.
+    """corosync of n3 stands still: the others lose n3 before its long lease ends, and a human confirms at once what is not so.
 
     The VM takes no lock on its image: only the wait for lease and grace keeps it from running twice.
     """
-    with vms(fencing={"agent": None}) as made:
+    with vms(fencing={"agent": None, "lease_ms": 8000}) as made:
         n1, n2, n3 = made.cluster.nodes
         made.cluster.storage.create_image("raw")
         n3.hypervisor.define("raw", domain_xml("raw", unlocked=("file.locking=off", "share-rw=on")))
