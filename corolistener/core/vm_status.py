@@ -15,7 +15,7 @@ from corolistener.core.reports import Report, Trouble, VmState
 from corolistener.core.state import State
 from corolistener.ids import NodeId, VmName
 
-IN_DOUBT, UNKEPT = "in-doubt", "unkept"
+IN_DOUBT, UNKEPT, UNPLACED = "in-doubt", "unkept", "unplaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ def counts_of(s: State) -> tuple[Counter[str], Counter[str]]:
 
 
 def waiting(s: State) -> dict[str, list[VmName]]:
-    """The VMs that should run and that nobody makes run, by the reason, and (UNKEPT) those that no other node could start."""
+    """The VMs that should run and that nobody makes run, by the reason; also those that no other node could start (UNKEPT), and
+    those that the ledger does not name although a member has suspended them (UNPLACED)."""
     return _survey(s)[1]
 
 
@@ -119,7 +120,16 @@ def _survey(s: State) -> tuple[Counter[str], dict[str, list[VmName]]]:
             why = UNKEPT
         if why:
             found[why].append(name)
+    if unplaced := _unplaced(s):
+        found[UNPLACED] = unplaced
     return states, dict(found)
+
+
+def _unplaced(s: State) -> list[VmName]:
+    """VMs that began on a node without a lease: the node suspended them, and only a VM that runs gets a row in the ledger."""
+    reports = [report for node in sorted(s.group.present) for report in s.group.peers[node].inventory.copies]
+    held = [report for report in reports if report.state is VmState.SUSPENDED and not (report.pause or report.unmanaged)]
+    return sorted({report.vm.name for report in held if s.keeping.ledger.row_of(report.vm) is None})
 
 
 def _status(s: State, row: Placed, sight: Sight) -> VmStatus:

@@ -8,7 +8,7 @@ from corolistener.ids import Instant
 EVERY_MS = 60_000
 NAMES_MOST = 10
 """Names in one line: of ten thousand VMs that wait for the same reason the log gets one line, not ten thousand."""
-TOLD = ("frozen", "given-up", "no-room", "unkept")
+TOLD = ("frozen", "given-up", "no-room", "unkept", "unplaced")
 """Reasons that are told here. A missing proof is told of the node (recovery), a panic of the cluster."""
 
 

@@ -69,7 +69,7 @@ CORE = {
     "vm-stopped": "A VM is stopped here.",
     "vm-placed": "The ledger has a new node for a VM.",
     "vm-owed": "A VM should run and no node can take it, for this reason.",
-    "vms-wait": "These VMs should run and do not, or (unkept) could be started on no other node. Told every minute.",
+    "vms-wait": "These VMs do not run, (unkept) start on no other node, or (unplaced) need `virsh resume`. Told every minute.",
     "vm-frozen": "A VM is in doubt: nothing is done to it until this is resolved.",
     "vm-stray": "A VM runs here that the ledger has elsewhere.",
     "vm-failed": "What was to be done to a VM has failed, for this reason.",

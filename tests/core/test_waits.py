@@ -59,3 +59,19 @@ def test_a_definition_that_cannot_be_kept_is_reported_to_all() -> None:
         assert "262144 at most" in seen.unkept
         assert counts_of(core(teller, node).state)[1] == {"unkept": 1}
         assert seen.placed.vm.definition, "the older one stays"
+
+
+def test_a_vm_that_began_without_a_lease_is_told_until_it_is_resumed() -> None:
+    """Its node suspends it, and the ledger never names it: only a VM that runs is adopted."""
+    teller = Teller()
+    alone = ["kill n1", "kill n3", "advance 10s", "vm create a on n2", "advance 5s", "power n1", "power n3", "settle"]
+    teller.play(["nodes 3", "vms boots=never watchdog=off", "boot", "settle", *alone])
+    assert [counts_of(core(teller, node).state)[1] for node in (1, 2, 3)] == [{"unplaced": 1}] * 3
+    one = core(teller, 1)
+    assert one.state.remind_at is not None
+    (note,) = told(one, one.state.remind_at)
+    assert dict(note.fields) == {"why": "unplaced", "vms": "1", "names": "a"}
+    teller.play(["vm start a on n2", "settle"])
+    assert counts_of(core(teller, 1).state)[1] == {}
+    ((seen,), _) = vms_of(one.state, Wanted(frozenset({VmName("a")})))
+    assert seen.state == "running"
