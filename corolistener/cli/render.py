@@ -91,7 +91,7 @@ OWED = {
     "no-room": "no node takes it",
     "given-up": "its node cannot keep it running",
     "unkept": "it runs, and no other node could start it: its definition cannot be kept",
-    "unplaced": "its node suspended it without a lease, and the ledger does not name it: `virsh resume` ends that",
+    "unplaced": "its node suspended it without a lease, and the ledger does not have it run: `virsh resume` ends that",
     "frozen": "nothing is decided about it",
     "panic": "nothing is decided in a panic",
     "soon": "it is being placed",

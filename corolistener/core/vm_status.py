@@ -105,7 +105,7 @@ def counts_of(s: State) -> tuple[Counter[str], Counter[str]]:
 
 def waiting(s: State) -> dict[str, list[VmName]]:
     """The VMs that should run and that nobody makes run, by the reason; also those that no other node could start (UNKEPT), and
-    those that the ledger does not name although a member has suspended them (UNPLACED)."""
+    those that a member has suspended and that the ledger does not have run (UNPLACED)."""
     return _survey(s)[1]
 
 
@@ -126,10 +126,16 @@ def _survey(s: State) -> tuple[Counter[str], dict[str, list[VmName]]]:
 
 
 def _unplaced(s: State) -> list[VmName]:
-    """VMs that began on a node without a lease: the node suspended them, and only a VM that runs gets a row in the ledger."""
-    reports = [report for node in sorted(s.group.present) for report in s.group.peers[node].inventory.copies]
-    held = [report for report in reports if report.state is VmState.SUSPENDED and not (report.pause or report.unmanaged)]
-    return sorted({report.vm.name for report in held if s.keeping.ledger.row_of(report.vm) is None})
+    """VMs that began on a node without a lease: the node suspended them, and only a VM that runs is adopted, or counts as
+    started again after its user shut it down."""
+    found = set[VmName]()
+    for node in sorted(s.group.present):
+        for report in s.group.peers[node].inventory.copies:
+            if report.state is VmState.SUSPENDED and not (report.pause or report.unmanaged):
+                row = s.keeping.ledger.row_of(report.vm)
+                if row is None or (row.node == node and not (row.on or row.to or row.frozen)):
+                    found.add(report.vm.name)
+    return sorted(found)
 
 
 def _status(s: State, row: Placed, sight: Sight) -> VmStatus:

@@ -108,7 +108,7 @@ VMS: at most 500 at once, by name. `nodes` and `unmanaged` are left empty where 
     more       the name to go on after, null at the end
     states     {state: how many}         of all VMs; instead of "none": "off" for those that shall not run, else "down"
     owed       {why: how many}           of all VMs; "unkept" of those that run and that no other node could start;
-                                         "unplaced" of those that the ledger does not name and a node has suspended
+                                         "unplaced" of those that a node has suspended and the ledger does not have run
     nodes      [{id, name, here, takes, why, memory_mib, reserved_percent, free_mib, cpus, vms, limit, storages,
                maintenance}]
                takes whether it is given VMs, why "left", "maintenance", "disallowed", "hypervisor-silent" or "settings" if

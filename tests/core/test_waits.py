@@ -1,5 +1,7 @@
 """Which VMs wait is told every minute by the master, a line a reason."""
 
+import pytest
+
 from corolistener.core.machine import Core
 from corolistener.core.notes import Note, NoteCode
 from corolistener.core.vm_status import Wanted, counts_of, vms_of
@@ -61,17 +63,19 @@ def test_a_definition_that_cannot_be_kept_is_reported_to_all() -> None:
         assert seen.placed.vm.definition, "the older one stays"
 
 
-def test_a_vm_that_began_without_a_lease_is_told_until_it_is_resumed() -> None:
-    """Its node suspends it, and the ledger never names it: only a VM that runs is adopted."""
+@pytest.mark.parametrize("before", [[], ["vm create a on n2", "settle", "vm stop a", "settle"]], ids=["new", "shut-down"])
+def test_a_vm_that_is_started_without_a_lease_is_told_until_it_is_resumed(before: list[str]) -> None:
+    """Its node suspends it, and the ledger does not have it run: only a VM that runs is adopted."""
     teller = Teller()
-    alone = ["kill n1", "kill n3", "advance 10s", "vm create a on n2", "advance 5s", "power n1", "power n3", "settle"]
-    teller.play(["nodes 3", "vms boots=never watchdog=off", "boot", "settle", *alone])
+    teller.play(["nodes 3", "vms boots=never watchdog=off", "boot", "settle", *before, "kill n1", "kill n3", "advance 10s"])
+    starts = "vm start a on n2" if before else "vm create a on n2"
+    teller.play([starts, "advance 5s", "power n1", "power n3", "settle"])
     assert [counts_of(core(teller, node).state)[1] for node in (1, 2, 3)] == [{"unplaced": 1}] * 3
     one = core(teller, 1)
     assert one.state.remind_at is not None
     (note,) = told(one, one.state.remind_at)
     assert dict(note.fields) == {"why": "unplaced", "vms": "1", "names": "a"}
     teller.play(["vm start a on n2", "settle"])
-    assert counts_of(core(teller, 1).state)[1] == {}
+    assert counts_of(one.state)[1] == {}
     ((seen,), _) = vms_of(one.state, Wanted(frozenset({VmName("a")})))
     assert seen.state == "running"

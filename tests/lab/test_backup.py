@@ -24,6 +24,12 @@ def ledger_version(node: Node) -> tuple[int, ...]:
     return tuple(map(int, status(node)["ledger"]["version"].split(".")))
 
 
+def leased(node: Node) -> bool:
+    """The node has a lease, among members with a master whose ledger is on a majority of disks."""
+    seen = status(node)
+    return bool(seen and seen["master"] and seen["lease"]["ms_left"] and seen["ledger"]["stable"])
+
+
 def closed(node: Node) -> bool:
     ledger = status(node).get("ledger")
     return ledger is not None and not ledger["open"]
@@ -38,6 +44,8 @@ def test_a_restored_state_directory_makes_no_vm_forgotten() -> None:
         made.power.switch_on(n1)
         made.cluster.wait_quorate()
         n3.power_off()
+        made.cluster.wait_quorate([n1, n2])
+        wait_for(lambda: leased(n1) and leased(n2), "both may run VMs: what is started without a lease is suspended")
         made.start("web", n2)
 
         n1.power_off()
@@ -55,7 +63,7 @@ def test_a_restored_state_directory_makes_no_vm_forgotten() -> None:
         made.power.switch_on(n2)
         made.cared_for("web")
         made.runs_on("web", n2)
-        assert made.witness.starts("web") == 2
+        wait_for(lambda: made.witness.starts("web") == 2, "it has booted anew, once")
 
 
 def test_a_disk_of_another_cluster_is_no_witness(make_cluster: MakeCluster) -> None:

@@ -105,3 +105,38 @@ def test_the_network_of_all_nodes_is_off_for_a_while() -> None:
         for name, node in (("web", n1), ("db", n3)):
             assert made.runs_on(name, node) is node
             assert made.witness.starts(name) == 1
+
+
+def test_the_network_of_all_nodes_is_off_for_longer_than_the_deadline() -> None:
+    """No node knows that the others did not go on. So each destroys what is suspended, and all VMs boot anew, once."""
+    with vms(dogs=True, fencing={"agent": None}) as made:
+        n1, _, n3 = made.cluster.nodes
+        for name, node in (("web", n1), ("db", n3)):
+            made.start(name, node)
+        assert "an outage of more than 4.8 s boots all VMs anew" in n1.cli("check", check=False).stdout
+        made.cluster.cut()
+        wait_for(lambda: not n1.hypervisor.processes() and not n3.hypervisor.processes(), "what was suspended is destroyed")
+        made.cluster.heal()
+        for name, node in (("web", n1), ("db", n3)):
+            assert made.runs_on(name, node) is node
+            wait_for(lambda name=name: made.witness.starts(name) == 2, f"{name} has booted anew")  # type: ignore[misc]
+
+
+def test_a_vm_that_is_started_without_a_lease_does_not_wait_in_silence() -> None:
+    """Its node suspends it, and the ledger does not name it: `status` says so everywhere, until somebody resumes it."""
+    with vms(fencing={"agent": None}) as made:
+        n1, n2, _ = made.cluster.nodes
+        n2.cut()
+        wait_for(lambda: noted(n2, "lease-ended"), "n2 has no lease")
+        made.cluster.storage.create_image("web")
+        n2.hypervisor.define("web")
+        n2.hypervisor.virsh("start", "web")
+        wait_for(lambda: noted(n2, "vm-suspended", vm="web"), "it is suspended")
+        made.witness.await_still("web")
+        n2.heal()
+        wait_for(lambda: "1 VM: its node suspended it without a lease" in n1.cli("status").stdout, "the master says so")
+        n2.hypervisor.virsh("resume", "web")
+        made.cared_for("web")
+        made.runs_on("web", n2)
+        assert made.witness.starts("web") <= 1
+        assert "suspended it without" not in n1.cli("status").stdout
