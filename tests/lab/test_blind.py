@@ -6,8 +6,9 @@ import pytest
 
 from lab.cluster import daemon_argv
 from lab.conftest import MakeCluster
+from lab.dog import Dog
 from lab.stories import noted, nothing, settled
-from lab.vm_stories import QUICK, TIMERS, cared_for, settings, vms
+from lab.vm_stories import QUICK, TIMERS, WATCHDOG_MS, cared_for, settings, vms
 from lab.waiting import stays, wait_for
 
 CONFIGURATION = 78
@@ -48,7 +49,7 @@ def test_a_node_whose_settings_name_no_hypervisor_any_more_does_not_start_or_kee
 
 
 def test_daemons_are_installed_one_after_the_other_under_running_vms(make_cluster: MakeCluster) -> None:
-    """Nobody suspends what no ledger has ever known; once a quorum has one, the VMs are in the cluster's care."""
+    """Nobody suspends what no ledger has ever known, and no watchdog bites; once a quorum has a ledger, it names the VMs."""
     cluster = make_cluster(
         nodes=3, hypervisor=True, settings=settings((1, 2, 3), QUICK, fencing={"agent": None}), corosync=True, **TIMERS
     )
@@ -60,13 +61,16 @@ def test_daemons_are_installed_one_after_the_other_under_running_vms(make_cluste
             witness.await_running(name, node)
         paused = len(witness.intervals(state="paused"))  # libvirt itself starts a VM suspended
         for place, node in enumerate(cluster.nodes):
+            node.dog = Dog(node)
+            node.dog.start()
             node.start_daemon(supervised=True)
             if place == 0:
-                stays(lambda: len(witness.intervals(state="paused")) == paused, "alone it suspends nothing", 8)
+                stays(lambda: len(witness.intervals(state="paused")) == paused, "alone it suspends nothing", 10)
         cared_for(cluster.nodes, "web", "db", "mail")
         settled(cluster, cluster.nodes[0])
         assert len(witness.intervals(state="paused")) == paused
         assert {name: witness.starts(name) for name in ("web", "db", "mail")} == {"web": 1, "db": 1, "mail": 1}
+        assert [node.dog.told for node in cluster.nodes if node.dog] == [[f"armed {WATCHDOG_MS}"]] * 3
         witness.assert_never_twice()
 
 
@@ -75,7 +79,7 @@ def test_all_hosts_are_shut_down_together() -> None:
 
     A node that is told a moment before the others may still move its VM: then the guest shuts down where it is then.
     """
-    with vms(fencing={"agent": None}) as made:
+    with vms(dogs=True, fencing={"agent": None}) as made:
         names = ("web", "db", "mail")
         for name, node in zip(names, made.cluster.nodes, strict=True):
             made.start(name, node)
@@ -84,6 +88,9 @@ def test_all_hosts_are_shut_down_together() -> None:
             node.send("daemon", signal.SIGTERM)
         wait_for(lambda: all(node.pid("daemon") is None for node in made.cluster.nodes), "all daemons have ended", 300)
         assert all(nothing(node) and not node.hypervisor.processes() for node in made.cluster.nodes)
+        assert [node.dog.told[-1] for node in made.cluster.nodes if node.dog] == ["stopped"] * 3, (
+            "no host is reset in its shutdown"
+        )
         for name in names:
             assert made.witness.starts(name) == 1, "it was started nowhere else in between"
             assert [node for node in made.cluster.nodes if noted(node, "vm-asked-to-shut-down", vm=name)]
