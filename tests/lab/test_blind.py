@@ -48,6 +48,24 @@ def test_a_node_whose_settings_name_no_hypervisor_any_more_does_not_start_or_kee
         assert not n2.hypervisor.processes(), "told to stop, it has moved its VM off first"
 
 
+def test_a_node_that_leaves_while_libvirt_is_away_says_no_farewell() -> None:
+    """It cannot know what runs. Its watchdog is not disarmed, and only when that has bitten the VM starts elsewhere."""
+    with vms(dogs=True, fencing={"agent": None}) as made:
+        n1, n2, n3 = made.cluster.nodes
+        made.start("web", n2)
+        n2.hypervisor.stop()
+        wait_for(lambda: noted(n2, "hypervisor-away"), "its libvirt is away")
+        n2.path("/run/lab/daemon.stop").touch()  # as systemd does: who ends is not started again
+        for _ in range(2):
+            n2.send("daemon", signal.SIGTERM)  # who asks twice does not wait for VMs to be moved off
+            stays(lambda: "web" in n2.hypervisor.processes() or not n2.on, "nothing ends its VM but the end of the node", 1)
+        home = made.runs_on("web", n1, n3)
+        assert n2.dog is not None
+        assert n2.dog.bitten
+        assert made.proofs(n2) == {"watchdog"}
+        assert made.witness.last_running("web", n2) <= made.witness.first_running("web", home)
+
+
 def test_daemons_are_installed_one_after_the_other_under_running_vms(make_cluster: MakeCluster) -> None:
     """Nobody suspends what no ledger has ever known, and no watchdog bites; once a quorum has a ledger, it names the VMs."""
     cluster = make_cluster(

@@ -5,6 +5,7 @@ import pytest
 from lab.cluster import Cluster, Node
 from lab.conftest import MakeCluster
 from lab.stories import FENCING, QUICK, noted, nothing, service_changes, settled, status
+from lab.vm_stories import vms
 from lab.waiting import stays, wait_for
 
 SAMPLE = """totem {
@@ -107,3 +108,22 @@ def test_a_corosync_that_runs_with_the_sample_of_its_distribution_gets_no_duties
     n1.start_corosync(restart="always")
     wait_for(lambda: {status(node).get("master") for node in cluster.nodes} in ({1}, {2}), "it is a member like the others")
     wait_for(lambda: not status(n1)["foreign"], "and its corosync is the file's")
+
+
+def test_a_corosync_that_is_restarted_with_a_sample_lets_no_vm_go_on(machine_can: None) -> None:
+    """Alone it is quorate at once. What was suspended when the ring broke stays so until corosync runs with the right file."""
+    with vms(fencing={"agent": None}) as made:
+        n1 = made.node(1)
+        made.start("web", n1)
+        real, n1.corosync_conf = n1.corosync_conf, SAMPLE
+        n1.stop_corosync()
+        made.witness.await_still("web")
+        n1.start_corosync()
+        wait_for(n1.quorate, "alone it is quorate")
+        n1.corosync_conf = real
+        wait_for(lambda: noted(n1, "corosync-foreign"), "it says whose corosync this is")
+        stays(lambda: not made.witness.running_on("web"), "the VM is suspended", 5)
+        n1.stop_corosync()
+        n1.start_corosync(restart="always", pull=True)  # the others may have gone on to a new version
+        made.runs_on("web", n1)
+        assert made.witness.starts("web") == 1
