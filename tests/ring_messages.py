@@ -127,7 +127,7 @@ MESSAGES: dict[type[Any], st.SearchStrategy[Any]] = {
     m.Released: st.builds(m.Released, _epochs),
     m.Absent: st.builds(m.Absent, _rings, _ids),
     m.Farewell: st.builds(m.Farewell),
-    m.Vacated: st.builds(m.Vacated),
+    m.Vacated: st.builds(m.Vacated, st.integers(0, 2**22)),
     m.Able: st.builds(m.Able, st.text()),
     m.Inventory: _inventories,
     m.Chapter: st.builds(m.Chapter, _epochs, VERSIONS, _text, ROWS, st.booleans()),

@@ -193,3 +193,5 @@ class Config:
     relied_on: tuple[tuple[str, str], ...] = ()
     """Names and values of the settings that other members rely on; those that have their defaults may be left out."""
     serving: Serving = Serving()
+    pid: int = 0
+    """This process, so that a Hello of it is told from a repeated one; 0: not known."""

@@ -32,11 +32,16 @@ class RingChanged:
 
 @dataclass(frozen=True, slots=True)
 class GroupChanged:
-    """CPG's configuration change: the nodes whose daemon is in the group (sorted), and how it changed."""
+    """CPG's configuration change: the nodes whose daemon is in the group (sorted), and how it changed.
+
+    `processes`: all that are in the group, by node and pid, where CPG was asked. Then the nodes are those of any process, and
+    core/processes knows which of them are daemons.
+    """
 
     members: tuple[NodeId, ...]
     joined: tuple[NodeId, ...] = ()
     left: tuple[tuple[NodeId, Departure], ...] = ()
+    processes: tuple[tuple[NodeId, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,11 @@ class CorosyncLost:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A message of the group, in agreed order."""
+    """A message of the group, in agreed order. `pid`: which process of its node said it; 0 if that is not known."""
 
     sender: NodeId
     message: Message
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class BadMessage:
 
     sender: NodeId
     why: str
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class Speaking:
     """A long message of this node is on its way, in parts: the node is not silent."""
 
     node: NodeId
+    pid: int = 0
 
 
 class Result(Enum):

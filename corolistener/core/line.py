@@ -207,7 +207,7 @@ def hello_of(s: State) -> Hello:
         stop_ms=known.stop_ms,
         first=s.first,
         unable=s.ability.unable,
-        pending=tuple(sorted(s.group.pending)),
+        pending=tuple(sorted({*s.group.pending, *s.processes.newcomers})),
         running=s.storing.running,
         ledger=s.keeping.version,
         owner=s.keeping.ledger.cluster,
@@ -222,6 +222,7 @@ def hello_of(s: State) -> Hello:
         doubted=bool(s.keeping.doubt),
         heard=witness.heard(s),
         relied_on=s.config.relied_on,
+        pid=s.config.pid,
     )
 
 

@@ -79,6 +79,7 @@ from corolistener.core.group import Group
 from corolistener.core.lifecycle import Mode
 from corolistener.core.messages import Heartbeat
 from corolistener.core.notes import NoteCode
+from corolistener.core.processes import Processes
 from corolistener.core.reconcile import tell
 from corolistener.core.state import State
 from corolistener.core.status import Status, status_of
@@ -96,6 +97,7 @@ class Core:
         self.state = State(
             config=config,
             group=Group(config.me),
+            processes=Processes(config.me, config.pid),
             storing=Storing(config.me, cluster.id, cluster),
             agreed=cluster.id,
             nodes=cluster.nodes,
@@ -170,6 +172,10 @@ class Core:
         s.due = self._due()
 
     def _take_in(self, event: Event, now: Instant) -> None:
+        for each in self.state.processes.sift(event, self.state.out):
+            self._take(each, now)
+
+    def _take(self, event: Event, now: Instant) -> None:
         s = self.state
         match event:
             case Delivered(sender, message):

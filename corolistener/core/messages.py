@@ -54,7 +54,7 @@ class Hello:
     `stop_ms`: its service cannot be killed and may run so long after its lease (0: no longer than `grace_ms`). `unattended`:
     those of `claims` whose daemon was not there when they were lost: the passing of time proves nothing about them. `first`:
     the master, if it is still the one that was elected when the cluster was started, else 0. `unable`: why the sender cannot
-    hold what a master holds.
+    hold what a master holds. `pid`: the sender's process; 0 in the Hellos of older versions (core/processes).
     """
 
     ring: RingId
@@ -92,6 +92,7 @@ class Hello:
     first: NodeId = NodeId(0)
     unable: str = ""
     owner: str = ""
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,9 @@ class Released:
 @dataclass(frozen=True, slots=True)
 class Vacated:
     """The daemon of this node has ended for good, and what it held is let go: address, locks and service. It is no word about
-    VMs. The sender is a small program, not a daemon."""
+    VMs. The sender is a small program, not a daemon: process `pid`, 0 in an older version."""
+
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

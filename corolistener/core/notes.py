@@ -30,6 +30,7 @@ class NoteCode(Enum):
     LEASE_GAINED = "lease-gained"
     LEASE_ENDED = "lease-ended"
     PENDING = "daemon-gone"
+    SECOND_PROCESS = "second-process"
     ABSENT = "absent"
     FAREWELL = "farewell"
     VACATED = "vacated"

@@ -17,6 +17,7 @@ from corolistener.core.lifecycle import Mode, Phase
 from corolistener.core.messages import Alarm, Offer
 from corolistener.core.notes import NoteCode
 from corolistener.core.out import Out
+from corolistener.core.processes import Processes
 from corolistener.core.rewrite import Rewrite
 from corolistener.core.shelf import Shelf
 from corolistener.core.storing import Storing
@@ -61,6 +62,7 @@ class State:
 
     config: Config
     group: Group
+    processes: Processes
     storing: Storing
     agreed: ConfigId
     nodes: tuple[NodeEntry, ...]

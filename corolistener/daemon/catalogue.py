@@ -21,6 +21,7 @@ CORE = {
     "phase": "The master has reached this step of its work.",
     "lease-gained": "A quorum has confirmed this node: it may act.",
     "lease-ended": "No quorum has confirmed this node in time: it lets go of everything.",
+    "second-process": "Another process of a node is in the daemons' group: it does not count as its daemon.",
     "daemon-gone": "The daemon of a node has gone, and its node is still in the ring.",
     "absent": "The daemon of a member of the ring has not spoken: the view is formed without it.",
     "farewell": "This node leaves: it lets go of everything first.",

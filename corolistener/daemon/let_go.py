@@ -169,7 +169,7 @@ def _say_vacated() -> None:
             return
         handle.join(GROUP)
         _await(handle, lambda value: isinstance(value, cpg.GroupChanged))
-        handle.mcast(wire.encode(Vacated()))
+        handle.mcast(wire.encode(Vacated(os.getpid())))
         _await(handle, lambda value: isinstance(value, cpg.Delivered) and value.node == me and value.pid == os.getpid())
     finally:
         handle.close()

@@ -293,11 +293,13 @@ class Membership:
         found: list[Heard] = []
         for value in values:
             match value:
-                case cpg.Delivered(_, node, _, data):
-                    found.append(heard(NodeId(node), data))
+                case cpg.Delivered(_, node, pid, data):
+                    found.append(heard(NodeId(node), data, pid))
                 case cpg.GroupChanged(_, members, left, joined):
                     gone = tuple((NodeId(p.node), _DEPARTURES.get(p.reason, e.Departure.PROCDOWN)) for p in left)
-                    found.append(e.GroupChanged(_sorted(p.node for p in members), _sorted(p.node for p in joined), gone))
+                    there = tuple(sorted((NodeId(p.node), p.pid) for p in members))
+                    nodes = _sorted({p.node for p in members}), _sorted({p.node for p in joined})
+                    found.append(e.GroupChanged(*nodes, gone, there))
                 case cpg.RingChanged(ring, nodes):
                     found.append(e.RingChanged(_ring(ring), _sorted(nodes)))
         self._post(found)

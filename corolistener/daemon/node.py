@@ -295,6 +295,7 @@ class Node:
             care=self.estate.care(),
             relied_on=relied_on(settings, self._vms),
             serving=Serving(int(settings.service.timeout_s * 1000), settings.service.killable),
+            pid=os.getpid(),
         )
 
     def _timing(self) -> Timing:

@@ -32,6 +32,7 @@ _WARNINGS = frozenset(
         NoteCode.LEASE_ENDED,
         NoteCode.RING_STALLED,
         NoteCode.PENDING,
+        NoteCode.SECOND_PROCESS,
         NoteCode.ABSENT,
         NoteCode.LEFT,
         NoteCode.UNABLE,

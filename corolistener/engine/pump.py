@@ -69,7 +69,7 @@ class Pump:
         self.journal = Journal(self.core)
         self.ring, self.teller = ring, teller
         self.events: deque[Heard] = deque()
-        self.speech = Speech(config.me)
+        self.speech = Speech(config.me, config.pid)
         self.send_at: Instant | None = None
         self.broken: InvariantViolation | None = None
         self.steps = 0

@@ -42,18 +42,19 @@ class Piece:
 
     sender: NodeId
     part: Part
+    pid: int = 0
 
 
 Heard = Event | Piece
 
 
-def heard(sender: NodeId, data: bytes) -> Delivered | BadMessage | Piece:
-    """What the ring has delivered."""
+def heard(sender: NodeId, data: bytes, pid: int = 0) -> Delivered | BadMessage | Piece:
+    """What the ring has delivered, of this process of a node."""
     try:
         found = wire.decode(data, sender)
-        return Piece(sender, found) if isinstance(found, Part) else Delivered(sender, found)
+        return Piece(sender, found, pid) if isinstance(found, Part) else Delivered(sender, found, pid)
     except PeerError as error:
-        return BadMessage(sender, error.why)
+        return BadMessage(sender, error.why, pid)
 
 
 class Frame(NamedTuple):
@@ -82,10 +83,11 @@ class Parts:
 
 
 class Speech:
-    """One node's. `decode` is wire.decode; the simulator remembers what many nodes hear."""
+    """One node's. `pid` is this process, 0 if all that comes from this node is its own. `decode` is wire.decode; the simulator
+    remembers what many nodes hear."""
 
-    def __init__(self, me: NodeId, decode: Callable[[bytes, NodeId], Message | Part] = wire.decode) -> None:
-        self.me, self.decode = me, decode
+    def __init__(self, me: NodeId, pid: int = 0, decode: Callable[[bytes, NodeId], Message | Part] = wire.decode) -> None:
+        self.me, self.pid, self.decode = me, pid, decode
         self.waiting: deque[tuple[Message, bytes]] = deque()
         self.beat: Frame | None = None
         self.long: Long | None = None
@@ -95,7 +97,10 @@ class Speech:
         self.level: dict[NodeId, int] = {}
         self.unknown: dict[NodeId, Instant] = {}
         """Members that have said nothing yet, and since when they are here."""
-        self.partial: dict[NodeId, Parts] = {}
+        self.partial: dict[tuple[NodeId, int], Parts] = {}
+        """By node and process: another process of a node may say something between two parts of its daemon."""
+        self.joined = False
+        """This process is in the group."""
 
     # What this node says
 
@@ -177,12 +182,12 @@ class Speech:
     def taken(self, event: Heard, now: Instant) -> Event | None:
         """The event as the core is to have it; None for what only matters here."""
         match event:
-            case Piece(sender, part):
-                return self._part(sender, part)
-            case Delivered(sender, message):
+            case Piece(sender, part, pid):
+                return self._part(sender, part, pid)
+            case Delivered(sender, message, pid):
                 if isinstance(message, Heartbeat | Hello):
                     self._knows(sender, message.protocol)
-                if sender == self.me:
+                if self._mine(sender, pid):
                     self._back()
             case GroupChanged():
                 self._group(event, now)
@@ -191,6 +196,7 @@ class Speech:
             case CorosyncLost():
                 self.forget()
                 self.partial.clear()
+                self.joined = False
             case _:
                 pass
         return event
@@ -200,49 +206,58 @@ class Speech:
             self.level[sender] = level
             self.unknown.pop(sender, None)
 
+    def _mine(self, sender: NodeId, pid: int) -> bool:
+        """Whether it came from this process, not from another one of this node."""
+        return sender == self.me and (not pid or not self.pid or pid == self.pid)
+
     def _back(self) -> None:
         """The oldest of my frames has come back. What is no message of ours came from another program on this node."""
         if self.on_their_way:
             self.on_their_way.popleft()
 
-    def _part(self, sender: NodeId, part: Part) -> Event | None:
+    def _part(self, sender: NodeId, part: Part, pid: int) -> Event | None:
         self._knows(sender, PARTS_SINCE)
-        if sender == self.me:
+        if self._mine(sender, pid):
             self._back()
             if self.long is not None and part.number == self.number:
                 self.long.back += 1
                 if part.last:
                     self.long = None
-        heard = self.partial.get(sender)
+        heard = self.partial.get((sender, pid))
         if part.at == 0:
-            heard = self.partial[sender] = Parts(part.number)
+            heard = self.partial[sender, pid] = Parts(part.number)
         if heard is None or heard.number != part.number or part.at != len(heard.chunks):
             return None  # its beginning was said before somebody joined: it begins anew
         heard.chunks.append(part.data)
         if not part.last:
-            return Speaking(sender) if part.at % TOLD_EVERY == TOLD_EVERY - 1 else None
-        del self.partial[sender]
-        return self._whole(sender, heard)
+            return Speaking(sender, pid) if part.at % TOLD_EVERY == TOLD_EVERY - 1 else None
+        del self.partial[sender, pid]
+        return self._whole(sender, heard, pid)
 
-    def _whole(self, sender: NodeId, heard: Parts) -> Event:
+    def _whole(self, sender: NodeId, heard: Parts, pid: int) -> Event:
         try:
             message = self.decode(parts.joined(heard.chunks, sender), sender)
         except PeerError as error:
-            return BadMessage(sender, error.why)
+            return BadMessage(sender, error.why, pid)
         if isinstance(message, Part):
-            return BadMessage(sender, "a part in parts")
+            return BadMessage(sender, "a part in parts", pid)
         if isinstance(message, Hello):
             self._knows(sender, message.protocol)
-        return Delivered(sender, message)
+        return Delivered(sender, message, pid)
 
     def _group(self, event: GroupChanged, now: Instant) -> None:
+        there = event.processes or tuple((node, 0) for node in event.members)
+        self.partial = {each: heard for each, heard in self.partial.items() if each in there}
         for node, _ in event.left:
-            self.level.pop(node, None)
-            self.unknown.pop(node, None)
-            self.partial.pop(node, None)
-        if self.me in event.joined:  # what was said before reaches nobody: this node was in no group
+            if node not in event.members:
+                self.level.pop(node, None)
+                self.unknown.pop(node, None)
+        known = bool(self.pid and event.processes)
+        joins = self.me in event.joined and not (known and self.joined)  # else it is another process of this node
+        self.joined = (self.me, self.pid) in event.processes if known else self.me in event.members
+        if joins:  # what was said before reaches nobody: this node was in no group
             self.forget()
-        for node in event.members if self.me in event.joined else event.joined:
+        for node in event.members if joins else event.joined:
             self.level.pop(node, None)
             if node != self.me:
                 self.unknown[node] = now

@@ -19,6 +19,7 @@ from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.identity_faults import IDENTITY_FAULTS
 from corolistener.sim.message_faults import MESSAGE_FAULTS
 from corolistener.sim.pause_faults import PAUSE_FAULTS
+from corolistener.sim.process_faults import PROCESS_FAULTS
 from corolistener.sim.service_faults import SERVICE_FAULTS
 from corolistener.sim.start_faults import START_FAULTS
 from corolistener.sim.store_faults import STORE_FAULTS
@@ -308,6 +309,6 @@ FAULTS |= SERVICE_FAULTS
 LEDGER_FAULTS = {**START_FAULTS, **STORE_FAULTS, **TIME_FAULTS}
 """Starts, stores that go back, and what stops time: drawn like those of VMs."""
 MORE_FAULTS = {**CARE_FAULTS, **LEDGER_FAULTS, **PAUSE_FAULTS}
-ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS, **IDENTITY_FAULTS}
+ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS, **IDENTITY_FAULTS, **PROCESS_FAULTS}
 ALL_CONDITIONS = {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

@@ -1,9 +1,10 @@
 """The order of one ring: what nodes have said in it, and how far it was carried to each."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from corolistener.core.events import BadMessage, Delivered, Departure
+from corolistener.core.events import BadMessage, Delivered, Departure, GroupChanged
 from corolistener.core.messages import Message
 from corolistener.core.view import RingId
 from corolistener.engine.speech import Piece, heard
@@ -11,6 +12,16 @@ from corolistener.ids import NodeId
 from corolistener.sim.votequorum import Counting
 from corolistener.wire import ring as wire
 from corolistener.wire.parts import Part
+
+Process = tuple[NodeId, int]
+"""A process in the group: node and pid."""
+
+
+def group_news(
+    group: Iterable[Process], joined: tuple[NodeId, ...], left: tuple[tuple[NodeId, Departure], ...]
+) -> GroupChanged:
+    """What CPG says of a change after which these are in the group."""
+    return GroupChanged(tuple(sorted({node for node, _ in group})), joined, left, tuple(sorted(group)))
 
 
 @lru_cache(maxsize=256)
@@ -27,13 +38,15 @@ class Item:
     data: bytes | None = None
     reason: Departure | None = None
     life: int = 0
+    pid: int = 0
+    """Which process of the node."""
     decoded: Delivered | BadMessage | Piece | None = None
 
     def read(self) -> Delivered | BadMessage | Piece:
         """The message, decoded once for all who receive it: it is frozen."""
         assert self.data is not None
         if self.decoded is None:
-            self.decoded = heard(self.node, self.data)
+            self.decoded = heard(self.node, self.data, self.pid)
         return self.decoded
 
 

@@ -17,6 +17,7 @@ from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, MORE_FAULTS, Entry, inject
 from corolistener.sim.identity_faults import IDENTITY_FAULTS
+from corolistener.sim.process_faults import other_processes
 from corolistener.sim.seeds_vms import draw_vms
 from corolistener.sim.seeds_votes import draw_votes, may_stay_off
 from corolistener.sim.vm_faults import VM_FAULTS
@@ -153,6 +154,7 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
             entries += [Entry(at, fault, f"n{node}") for at, fault, node in anew]
         if dice.random() < IDENTITIES:
             entries += _identities(dice, names, ends - faults_ms, ends, drawn.excluded)
+    entries += [Entry(*each) for each in other_processes(seed, names, now_first, ends, "suspend" in " ".join(words))]
     if any(each.fault == "store-goes-back" for each in entries):
         absent = ()  # a lost disk beside nodes that stay off may be more than a minority: then the ledger waits for a human
     return Plan(

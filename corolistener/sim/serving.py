@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from corolistener.sim.world import World
 
 PROBE_MS = (2000, 100, 5000)
+LET_GO_PID = 80_000
 SAYING_MS = 30
 """How long the small program stays in the group."""
 
@@ -27,8 +28,8 @@ def let_go(world: "World", node: NodeId) -> None:
     if node not in world.totem.nodes:
         return
     corosync = world.totem.nodes[node]
-    world.totem.connect(node)
-    world.totem.say(node, wire.encode(Vacated()))
+    world.totem.connect(node, LET_GO_PID)
+    world.totem.say(node, wire.encode(Vacated(LET_GO_PID)))
 
     def leave() -> None:
         if world.totem.nodes.get(node) is corosync:

@@ -14,7 +14,6 @@ from functools import partial
 
 from corolistener.core.events import (
     Departure,
-    GroupChanged,
     QuorumChanged,
     RingChanged,
     Running,
@@ -26,7 +25,7 @@ from corolistener.ids import NodeId
 from corolistener.sim import votequorum
 from corolistener.sim.arbiter import Arbiter
 from corolistener.sim.heap import Chance, Heap
-from corolistener.sim.rings import Item, Ring
+from corolistener.sim.rings import Item, Process, Ring, group_news
 from corolistener.sim.votequorum import Counting, FileRead
 from corolistener.wire.ring import MAGIC
 
@@ -53,10 +52,13 @@ class Corosync:
 
     ring: Ring
     votes: Counting
-    group: set[NodeId] = field(default_factory=set)
+    processes: set[Process] = field(default_factory=set)
+    """Those in the group."""
     outbox: deque[Item] = field(default_factory=deque)
     joined: bool = False
     life: int = 0
+    pid: int = 0
+    """Its client."""
     deliver_due: int = 0
     batch: list[None] | None = None
     """An entry for each item that is to be delivered at `deliver_due`, until then."""
@@ -65,6 +67,10 @@ class Corosync:
     alone: bool = True
     frozen: bool = False
     told: VotesCounted | None = None
+
+    @property
+    def group(self) -> set[NodeId]:
+        return {node for node, _ in self.processes}
 
     @property
     def file(self) -> FileRead:
@@ -86,6 +92,8 @@ class Totem:
         """How many bytes the paths of a node carry in one packet, where corosync takes them for wider."""
         self.clean: set[NodeId] = set()
         self.quorum_first = False
+        self.late: dict[NodeId, int] = {}
+        """So many ms after its end the next client of a node leaves the group."""
         self.arbiter = Arbiter(self, heap, chance, self._recounted)
         self.strangers: set[NodeId] = set()
         """Nodes whose corosync was started with another file than the cluster's: they meet each other only."""
@@ -246,7 +254,7 @@ class Totem:
         sides = [[n for n in nodes if self.nodes[n].ring is old] for old in former.values()]
         for old, side in zip(list(former.values()), sides, strict=True):
             self._recover(old, side)
-        everybody = sorted({node for side in sides for node in self.nodes[side[0]].group & set(side)})
+        everybody = sorted({each for side in sides for each in self.nodes[side[0]].processes if each[0] in side})
         gone = {node for old in former.values() for node in old.nodes} - component
         ring.votes = {node: self.nodes[node].votes for node in nodes}
         for each in ring.votes.values():
@@ -269,22 +277,22 @@ class Totem:
                 if index < upto or ring.log[index].node in side:
                     self._apply(node, ring.log[index])
 
-    def _enter(self, node: NodeId, ring: Ring, side: set[NodeId], everybody: list[NodeId]) -> None:
+    def _enter(self, node: NodeId, ring: Ring, side: set[NodeId], everybody: list[Process]) -> None:
         corosync = self.nodes[node]
         corosync.batch = None
         corosync.ring = ring
         corosync.alone = corosync.alone and len(ring.nodes) == 1
         self.sequence[node] = ring.id.seq
         events: list[Heard] = []
-        left = sorted(corosync.group - side)
-        members = sorted(corosync.group & side)
+        left = sorted(each for each in corosync.processes if each[0] not in side)
+        members = corosync.processes - set(left)
         if left:
-            events.append(GroupChanged(tuple(members), (), tuple((n, Departure.NODEDOWN) for n in left)))
+            events.append(group_news(members, (), tuple((n, Departure.NODEDOWN) for n, _ in left)))
         for other in everybody:
             if other not in members:
-                members = sorted([*members, other])
-                events.append(GroupChanged(tuple(members), (other,)))
-        corosync.group = set(members)
+                members |= {other}
+                events.append(group_news(members, (other[0],), ()))
+        corosync.processes = members
         events.append(RingChanged(ring.id, ring.nodes))
         if self.quorum_first or self.chance.happens(0.3):
             self._tell_quorum(node, 0)
@@ -295,11 +303,16 @@ class Totem:
 
     # What is said
 
-    def connect(self, node: NodeId) -> None:
+    def connect(self, node: NodeId, pid: int) -> None:
         """A daemon joins the group through its corosync."""
-        self.nodes[node].told = None
+        self.nodes[node].told, self.nodes[node].pid = None, pid
         self._tell_quorum(node, 0)
-        self._put(node, Item(node, life=self.nodes[node].life))
+        self._put(node, Item(node, life=self.nodes[node].life, pid=pid))
+
+    def other(self, item: Item) -> None:
+        """Another process than the daemon joins, leaves or says something."""
+        if item.node in self.nodes:
+            self._put(item.node, item)
 
     def disconnect(self, node: NodeId, reason: Departure) -> None:
         """A daemon left its corosync."""
@@ -309,7 +322,8 @@ class Totem:
         corosync.joined = False
         corosync.life += 1
         corosync.told = None
-        self._put(node, Item(node, reason=reason))
+        gone = Item(node, reason=reason, pid=corosync.pid)
+        self.heap.after(self.late.pop(node), partial(self.other, gone)) if node in self.late else self._put(node, gone)
 
     def say(self, node: NodeId, data: bytes) -> bool:
         """A message to the group; False where corosync takes none for the moment."""
@@ -318,7 +332,7 @@ class Totem:
             return True
         if len(corosync.outbox) >= UNSENT_MOST or (corosync.outbox and self.chance.happens(0.2)):
             return False
-        self._put(node, Item(node, data))
+        self._put(node, Item(node, data, pid=corosync.pid))
         return True
 
     def _put(self, node: NodeId, item: Item) -> None:
@@ -337,7 +351,8 @@ class Totem:
 
         What another program says in the group is not counted: no daemon can leave room for it.
         """
-        own = [item.data for item in ring.log[ring.done[node] :] if item.node == node and item.data is not None]
+        process = node, self.nodes[node].pid
+        own = [item.data for item in ring.log[ring.done[node] :] if (item.node, item.pid) == process and item.data is not None]
         return sum(len(data) + PACKED for data in own if data.startswith(MAGIC))
 
     def _flush(self, node: NodeId) -> None:
@@ -386,14 +401,14 @@ class Totem:
         if item.data is not None:
             events = [item.read()]
         elif item.reason is None:
-            corosync.group.add(item.node)
-            events = [GroupChanged(tuple(sorted(corosync.group)), (item.node,))]
+            corosync.processes.add((item.node, item.pid))
+            events = [group_news(corosync.processes, (item.node,), ())]
             if item.node == node and item.life == corosync.life:
                 corosync.joined = True
                 events.append(RingChanged(corosync.ring.id, corosync.ring.nodes))
-        elif item.node in corosync.group:
-            corosync.group.discard(item.node)
-            events = [GroupChanged(tuple(sorted(corosync.group)), (), ((item.node, item.reason),))]
+        elif (item.node, item.pid) in corosync.processes:
+            corosync.processes.discard((item.node, item.pid))
+            events = [group_news(corosync.processes, (), ((item.node, item.reason),))]
         return events if corosync.joined else []
 
     def _later(self, node: NodeId, events: list[Heard], lag: int) -> None:

@@ -106,7 +106,7 @@ class Daemon:
             machine.id, boot, incarnation, cluster, options.timing, options.cloud, options.on_takeover, options.database
         )
         ports: dict[Family, Effect] = {family: Port(self._begin) for family in FAMILIES}
-        self.config = replace(self.config, serving=world.serving.get(machine.id, options.serving))
+        self.config = replace(self.config, serving=world.serving.get(machine.id, options.serving), pid=int(incarnation[4:]))
         if world.estate is not None:
             self.config = world.estate.configured(self.config)
             ports |= world.estate.ports(self)
@@ -426,7 +426,7 @@ class World:
                 daemon.connected = True
                 self.configure(node)  # `config pull` may have fetched a file before corosync started
                 daemon.take(self.totem.runs(node))
-                self.totem.connect(node)
+                self.totem.connect(node, daemon.config.pid)
 
         self.heap.after(self.chance.vary(*CONNECT_MS), connect)
 

@@ -33,6 +33,7 @@ _ROOMS = (
     "messages",
     "notes",
     "out",
+    "processes",
     "reasons",
     "reports",
     "rewrite",

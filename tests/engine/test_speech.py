@@ -5,11 +5,12 @@ import hashlib
 import pytest
 
 from corolistener.core.config import ConfigId
-from corolistener.core.events import BadMessage, CorosyncLost, Delivered, Event, GroupChanged, RingChanged, Speaking
+from corolistener.core.events import BadMessage, CorosyncLost, Delivered, Departure, Event, GroupChanged, RingChanged, Speaking
 from corolistener.core.messages import PARTS_SINCE, Absent, Farewell, Heartbeat, Message, Text, Wanted
 from corolistener.core.view import RingId
 from corolistener.engine.speech import BULK_MOST, COST, PACKET_MOST, UNKNOWN_MS, Frame, Heard, Piece, Speech, heard
 from corolistener.ids import Instant, NodeId
+from corolistener.wire import parts
 from corolistener.wire import ring as wire
 from corolistener.wire.parts import SHORT_MOST, Part
 
@@ -245,3 +246,32 @@ def test_parts_that_are_no_message_are_told_as_such() -> None:
     assert event_of(speech, Part(3, 1, 3, b"")) is None
     for data in (wire.PART_HEAD, wire.PART_HEAD + bytes(12), wire.PART_HEAD + bytes(5)):
         assert isinstance(heard(OTHER, data), BadMessage)
+
+
+def test_another_process_of_this_node_does_not_take_the_place_of_what_this_one_said() -> None:
+    """Its join is not this process's own, and what it says again is not what this one has on its way."""
+    speech = Speech(ME, pid=7)
+    speech.taken(GroupChanged((ME,), (ME,), processes=((ME, 7),)), NOW)
+    speech.say(BEAT)
+    frame = speech.next(NOW)
+    assert frame is not None
+    speech.sent(frame)
+    speech.say(BEAT)
+    speech.taken(GroupChanged((ME,), (ME,), processes=((ME, 7), (ME, 8))), NOW)
+    speech.taken(heard(ME, frame.data, 8), NOW)
+    assert len(speech) == len(speech.on_their_way) == 1
+    speech.taken(heard(ME, frame.data, 7), NOW)
+    assert not speech.on_their_way
+
+
+def test_another_process_does_not_break_into_the_parts_of_its_nodes_daemon() -> None:
+    speech = Speech(OTHER, pid=9)
+    frames = parts.cut(wire.encode(long(3000)), 1, wire.PART_HEAD)
+    events = []
+    for frame in frames:
+        events.append(speech.taken(heard(ME, frame, 7), NOW))
+        speech.taken(heard(ME, frames[0], 8), NOW)
+    assert isinstance(events[-1], Delivered)
+    speech.taken(heard(ME, frames[0], 7), NOW)
+    speech.taken(GroupChanged((ME, OTHER), (), ((ME, Departure.PROCDOWN),), processes=((ME, 7), (OTHER, 9))), NOW)
+    assert [isinstance(speech.taken(heard(ME, frame, 7), NOW), Delivered) for frame in frames[1:]][-1]

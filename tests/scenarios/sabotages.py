@@ -35,6 +35,7 @@ from . import sabotages_care, sabotages_ledger
 from .sabotages_identity import IDENTITY
 from .sabotages_messages import MESSAGES
 from .sabotages_pauses import PAUSES
+from .sabotages_processes import PROCESSES
 from .sabotages_service import SERVICE
 from .sabotages_votes import VOTES
 
@@ -251,6 +252,7 @@ SABOTAGES: dict[str, list[tuple[Any, str, Any]]] = {
     **sabotages_care.SABOTAGES,
     **SERVICE,
     **MESSAGES,
+    **PROCESSES,
 }
 
 SABOTAGES |= sabotages_ledger.SABOTAGES

@@ -12,6 +12,7 @@ from corolistener.core.group import Group, Peer
 from corolistener.core.lease import Quorum
 from corolistener.core.lifecycle import Mode
 from corolistener.core.mastership import may_act
+from corolistener.core.processes import Processes
 from corolistener.core.state import State
 from corolistener.core.storing import Storing
 from corolistener.core.view import RingId
@@ -64,7 +65,7 @@ def _state(row: Row) -> State:
     group.peers = {node: Peer("boot", "run", AGREED) for node in members}
     group.open = row["line"] == "open"
     group.down = {NodeId(3)} if row["line"] == "down" else set()
-    s = State(config, group, Storing(NodeId(1), AGREED, config.cluster), AGREED, listed, False)
+    s = State(config, group, Processes(NodeId(1)), Storing(NodeId(1), AGREED, config.cluster), AGREED, listed, False)
     s.mode, s.master = Mode(row["mode"]), NodeId(int(row["master"])) if row["master"] != "-" else None
     ring = RingId(4, NodeId(1)) if row["quorum"] == "old" else RING
     votes = {NodeId(n): 1 for n in (1, 2, 3)}
