@@ -46,6 +46,7 @@ REASON = {
     "other-master": "another node is master",
     "quorum-lost": "quorum is lost",
     "ordered": "an operator asked for it",
+    "in-doubt": "nobody knows whether it was started",
     "may-run-elsewhere": "the others may have started it meanwhile",
     "lease-ended": "no quorum has confirmed this node for a whole lease",
     "corosync-lost": "corosync is gone",

@@ -108,6 +108,7 @@ def reported(s: State, sender: NodeId, said: Inventory) -> None:
 def tend(s: State, now: Instant) -> None:
     """Take the difference between what is wanted of each copy and what there is to its lane."""
     copies = s.copies
+    unknown.look(s, now)
     if not s.config.care.hypervisor or s.mode in (Mode.LEFT, Mode.BROKEN) or waiting(s, now):
         return
     may_run, upto = licensed(s, now), stable(s)
@@ -268,8 +269,7 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
         case Deed.RESUME:
             s.out.do(ResumeVm(ticket, name, until, Reason.PLACED, copy.vm.uuid))
         case Deed.SUSPEND:
-            reason = Reason.STRAY if copy.stray else Reason.LEAVING if s.mode is Mode.LEAVING else s.why_not
-            s.out.do(SuspendVm(ticket, name, reason, copy.vm.uuid))
+            s.out.do(SuspendVm(ticket, name, _why_suspended(s, copy, row), copy.vm.uuid))
         case Deed.DESTROY:
             moved = row is not None and s.me not in row.holders
             leaves = Reason.LEAVING if images.locks(s, name, copy) else Reason.OUTDATED
@@ -286,6 +286,14 @@ def _carry_out(s: State, name: VmName, copy: Copy, deed: Deed, row: Placed | Non
             copy.tried, copy.stuck = (generation, row.to), ""
             address = entry.address if entry is not None else ""
             s.out.do(MigrateVm(ticket, name, row.to, address, until, Reason.ORDERED, copy.vm.uuid))
+
+
+def _why_suspended(s: State, copy: Copy, row: Placed | None) -> Reason:
+    if copy.stray or s.mode is Mode.LEAVING:
+        return Reason.STRAY if copy.stray else Reason.LEAVING
+    if s.copies.since is not None or s.copies.held:
+        return s.why_not
+    return Reason.MOVED if row is not None and s.me not in row.holders else Reason.IN_DOUBT
 
 
 DONE = {

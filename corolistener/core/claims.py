@@ -7,11 +7,13 @@ from corolistener.ids import Instant, NodeId
 
 
 def take(s: State, formed: Formed, now: Instant) -> None:
-    """Of those known here to have served, a node that has come back to the ring without its daemon counts as unattended."""
+    """Of those that may be serving, nodes in the ring that were declared absent count as unattended. Of those known here to
+    have served, so does one that has come back to the ring without its daemon."""
     known = {node for node, since in s.claims.items() if since is not None} - s.doubted
     s.claims = _claims(s, formed, now)
     alone = set(s.group.ring_nodes) - set(s.group.here) - set(s.group.pending)
-    s.unattended = set(formed.unattended) | (known & alone & set(s.claims))
+    silent = s.unattended & set(s.group.ring_nodes)
+    s.unattended = set(formed.unattended) | (((known & alone) | silent) & set(s.claims) - set(formed.peers))
     s.doubted &= set(s.claims)
 
 

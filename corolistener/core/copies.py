@@ -97,7 +97,8 @@ class Copies:
         on their way to this node, `steady` says that this node wants nothing but that its VMs run."""
         copy = self.vms.setdefault(copied.vm.name, Copy(copied.vm))
         if not copy.vm.is_same(copied.vm.uuid):
-            copy.gone()  # another VM has this name now
+            copy.gone()
+            copy.becomes(copied.vm)
         was, before = copy.state, copy.reported
         copy.vm, copy.state, copy.generation, copy.doubt = copied.vm, copied.state, copied.generation, False
         copy.unmanaged, copy.let_go = copied.unmanaged, copied.let_go

@@ -91,7 +91,7 @@ class Formed:
     remembering: frozenset[NodeId]
     left_behind: frozenset[NodeId]
     starting: bool
-    """None of them was ever part of a quorate line."""
+    """None of them was ever part of a quorate line whose master could act."""
     first: NodeId
     met: frozenset[NodeId] = frozenset()
 
@@ -132,7 +132,7 @@ def form(hellos: dict[NodeId, Hello], ring: RingId, committed: Committed | None 
         master=first.master or None,
         remembering=frozenset(n for n, hello in hellos.items() if hello.epoch != Epoch() or hello.holding),
         left_behind=behind,
-        starting=newest[0] == NOWHERE,
+        starting=all(hello.epoch == NOWHERE or hello.starting for hello in hellos.values()),
         first=first.first,
         met=frozenset(hellos).union(*(hello.met for hello in hellos.values())),
     )

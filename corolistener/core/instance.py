@@ -58,7 +58,8 @@ class Copy:
     `assumed`: the last crash was only assumed, because no cause came in time. `crash_untold`: the log does not say so yet.
 
     Of its pause: `pause`, why it is suspended; `labelled`, that it bears the label of a pause by its user; `ours`, that this
-    node asked for the suspension; `woken`, that an operator ended the user's pause. `pauses` that are troubles came in a row,
+    node asked for the suspension; `woken`, that an operator ended the user's pause; `unseen`, that it was
+    resumed and no word of the hypervisor has come since: the first one may be older. `pauses` that are troubles came in a row,
     the last at `paused_at`; before `again_at` it is neither resumed nor started again. `elsewhere`: the generation in which
     another node should try. `pause_untold`: the log does not say so yet. `marks`: so often a label did not stay.
 
@@ -104,6 +105,7 @@ class Copy:
     labelled: bool = False
     ours: bool = False
     woken: bool = False
+    unseen: bool = False
     pauses: int = 0
     paused_at: Instant = Instant(0)
     again_at: Instant = Instant(0)
@@ -210,7 +212,7 @@ class Copy:
             case Deed.START:
                 self.state, self.generation, self.pause = VmState.SUSPENDED, self.started, Pause.CALL
             case Deed.RESUME:
-                self.state, self.pause = VmState.RUNNING, Pause.OTHER
+                self.state, self.pause, self.unseen = VmState.RUNNING, Pause.OTHER, True
             case Deed.SUSPEND if self.state is not None:
                 was_paused = self.state is VmState.SUSPENDED and not self.busy
                 self.state, self.arriving, self.pause = VmState.SUSPENDED, False, self.pause if was_paused else Pause.CALL
@@ -228,6 +230,11 @@ class Copy:
         self.pauses = 0  # those of another instance
         self.unmanaged, self.let_go, self.foreign = "", False, False
         self.stopping, self.asked_at = False, None
+
+    def becomes(self, vm: Vm) -> None:
+        """Another VM has this name now: how the former one ended, and what was wrong with it, says nothing about this one."""
+        self.vm, self.ended, self.ended_at, self.assumed = vm, False, None, False
+        self.asked_again()
 
     def vanished(self, own: bool, now: Instant) -> None:
         """There is no copy any more, and the cause is not known yet. Until it is, nothing is decided about the VM."""

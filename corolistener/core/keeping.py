@@ -107,8 +107,7 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     if message.whole:
         keeping.take(message.rows, whole=True)
     present = tuple(node for node in s.group.present if node in keeping.ledger.proofs)
-    owner = keeping.ledger.cluster or message.opener
-    keeping.take(Rows(known=_announced(s), voided=present, cluster=owner))
+    keeping.take(Rows(known=_announced(s), voided=present, cluster=keeping.ledger.cluster or message.opener))
     if keeping.doubt:
         keeping.doubt, keeping.whole = "", True
         keeping.nothing_unwritten()
@@ -117,6 +116,7 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     keeping.concerned += 1
     s.told.pop("ledger-waits", None)
     count(s)
+    owner = keeping.ledger.owner
     s.group.peers = {node: replace(peer, ledger=keeping.version, owner=owner, doubt="") for node, peer in s.group.peers.items()}
     s.out.note(NoteCode.LEDGER, version=keeping.version, vms=len(keeping.ledger.placements))
 
@@ -140,6 +140,8 @@ def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
         return False
     keeping.version = replace(keeping.version, index=keeping.version.index + 1)
     keeping.take(message.rows)
+    if message.rows.owned:
+        s.group.peers = {node: replace(peer, owner=keeping.ledger.owner) for node, peer in s.group.peers.items()}
     uuids = {copy.vm.uuid for copy in s.copies.vms.values()}
     for name in (*message.rows.forgotten, *(each.vm.name for each in message.rows.placed)):
         keeping.changed[name] = keeping.version.index
@@ -153,8 +155,11 @@ def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
 
 
 def propose(s: State, rows: Rows) -> None:
-    """The master's next change: one at a time."""
+    """The master's next change: one at a time. The first one makes the ledger the cluster's own: a chapter that is stable is
+    known to every later majority, and so is whose it is."""
     s.keeping.proposing = True
+    if not s.keeping.ledger.owned:
+        rows = replace(rows, cluster=s.keeping.ledger.cluster, owned=True)
     s.out.do(Multicast(Entries(s.keeping.version, rows)))
 
 

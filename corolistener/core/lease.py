@@ -38,6 +38,11 @@ class Quorum:
         nodes = nodes if isinstance(nodes, Collection) else frozenset(nodes)
         return bool(self.needed) and self._of(nodes) + self.device >= self.needed and self.most(nodes, self.device)
 
+    def may_hold(self, nodes: Collection[NodeId]) -> bool:
+        """The same with all votes that the device could cast."""
+        device = max(self.device, self.offered)
+        return bool(self.needed) and self._of(nodes) + device >= self.needed and self.most(nodes, device)
+
     def trusts(self, nodes: Iterable[NodeId]) -> bool:
         """These nodes alone reach the quorum: no quorate line can have gone on without one of them."""
         nodes = nodes if isinstance(nodes, Collection) else frozenset(nodes)

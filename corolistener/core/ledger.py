@@ -131,6 +131,7 @@ class Rows:
     recalled: tuple[NodeId, ...] = ()
     dismissed: tuple[NodeId, ...] = ()
     cluster: str = ""
+    owned: bool = False
 
     def __bool__(self) -> bool:
         return self != EMPTY
@@ -164,7 +165,8 @@ EMPTY = Rows()
 class Ledger:
     """The content: placements by VM, what is known, proven and excused by node, and the panic, if any. Its version is kept
     beside it. `cluster` is made once, with the first chapter of all, and tells this ledger from that of any other cluster,
-    whatever the two are called; '' while there is none.
+    whatever the two are called; '' while there is none. `owned`: that chapter is stable. Before, it may be forgotten with the
+    few nodes that heard of it, and the others begin another one.
 
     `at`, `frozen`, `moving` and `names` are indices: the VMs that may have their memory on each node, those that are frozen, or
     go to another node, and the names of all by UUID. `orders` is how many have each start order.
@@ -176,11 +178,17 @@ class Ledger:
     panic: Panic | None = None
     excused: dict[NodeId, Excused] = field(default_factory=dict)
     cluster: str = ""
+    owned: bool = False
     at: dict[NodeId, set[VmName]] = field(default_factory=dict, compare=False)
     frozen: set[VmName] = field(default_factory=set, compare=False)
     moving: set[VmName] = field(default_factory=set, compare=False)
     orders: dict[int, int] = field(default_factory=dict, compare=False)
     names: dict[str, VmName] = field(default_factory=dict, compare=False)
+
+    @property
+    def owner(self) -> str:
+        """The cluster that this ledger belongs to; '' while that may still be forgotten."""
+        return self.cluster if self.owned else ""
 
     def row_of(self, vm: Vm) -> Placed | None:
         """The row of this VM: the one of its UUID, whatever it is called; where a UUID is unknown, the one of its name."""
@@ -232,7 +240,7 @@ class Ledger:
                 self.moving.add(each.vm.name)
         if rows.panic is not None or rows.calm:
             self.panic = rows.panic
-        self.cluster = rows.cluster or self.cluster
+        self.cluster, self.owned = rows.cluster or self.cluster, self.owned or rows.owned
 
     def _ordered(self, row: Placed, more: int) -> None:
         order = row.vm.start_order
@@ -249,6 +257,7 @@ class Ledger:
             panic=self.panic,
             excused=tuple(self.excused[node] for node in sorted(self.excused)),
             cluster=self.cluster,
+            owned=self.owned,
         )
 
     def proven(self, node: NodeId) -> Proven | None:

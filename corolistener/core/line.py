@@ -206,11 +206,12 @@ def hello_of(s: State) -> Hello:
         unattended=tuple(sorted(s.unattended)),
         stop_ms=known.stop_ms,
         first=s.first,
+        starting=s.starting,
         unable=s.ability.unable,
         pending=tuple(sorted({*s.group.pending, *s.processes.newcomers})),
         running=s.storing.running,
         ledger=s.keeping.version,
-        owner=s.keeping.ledger.cluster,
+        owner=s.keeping.ledger.owner,
         lease_ms=known.lease_ms,
         grace_ms=known.grace_ms,
         watchdog_ms=known.watchdog_ms,
@@ -231,8 +232,8 @@ def absent_delivered(s: State, message: Absent, now: Instant) -> None:
     if message.ring != s.group.ring:
         return
     s.out.note(NoteCode.ABSENT, node=message.node)
-    if s.claims.get(message.node, now) is None:
-        s.unattended.add(message.node)  # its node is there, and nobody who stops its service
+    if s.group.open or s.claims.get(message.node, now) is None:
+        s.unattended.add(message.node)  # its node is there, and nobody who stops its service; if it may have one (claims.take)
     if s.group.lose(message.node):
         lost(s, (message.node,), now)
     if message.node == s.me:

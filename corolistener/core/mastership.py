@@ -62,7 +62,8 @@ def choose(s: State) -> None:
     if s.master is not None:
         s.claims[s.master] = None
     if s.quorate:
-        s.starting = s.starting and s.master is None
+        # Who is alone of a ring with a quorum is elected, and never acts: nobody takes over from such a master either.
+        s.starting = s.starting and (s.master is None or not s.quorum.holds(s.group.present))
         _tell(s, standing)
 
 

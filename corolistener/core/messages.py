@@ -53,8 +53,9 @@ class Hello:
 
     `stop_ms`: its service cannot be killed and may run so long after its lease (0: no longer than `grace_ms`). `unattended`:
     those of `claims` whose daemon was not there when they were lost: the passing of time proves nothing about them. `first`:
-    the master, if it is still the one that was elected when the cluster was started, else 0. `unable`: why the sender cannot
-    hold what a master holds. `pid`: the sender's process; 0 in the Hellos of older versions (core/processes).
+    the master, if it is still the one that was elected when the cluster was started, else 0. `starting`: no master that the
+    sender knows of could act. `unable`: why the sender cannot hold what a master holds. `pid`: the sender's process; 0 in the
+    Hellos of older versions (core/processes).
     """
 
     ring: RingId
@@ -93,6 +94,7 @@ class Hello:
     unable: str = ""
     owner: str = ""
     pid: int = 0
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

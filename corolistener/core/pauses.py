@@ -26,6 +26,7 @@ YOUNG_MS = 5000
 def noticed(copy: Copy, was: VmState | None, copied: Copied, steady: bool, now: Instant, timing: Timing) -> None:
     """Take in the hypervisor's reason. `was`: the state before. `steady`: this node wants nothing but that its VMs run."""
     had, copy.labelled = copy.pause, copied.pause is Pause.USER
+    seen, copy.unseen = not copy.unseen, False
     if copied.generation == copy.started and copy.labelled is (had is Pause.USER):
         copy.marks = 0
     if copied.state is VmState.RUNNING:
@@ -33,7 +34,7 @@ def noticed(copy: Copy, was: VmState | None, copied: Copied, steady: bool, now: 
         copy.ours = copy.deed is Deed.SUSPEND and (copy.ticket is not None or copy.failures > 0)
         return
     copy.pause = copied.pause
-    if copy.pause is Pause.CALL and _users(copy, was, had, steady):
+    if copy.pause is Pause.CALL and _users(copy, was, had, steady and seen):
         copy.pause = Pause.USER
         copy.pause_untold = had is not Pause.USER
     if copy.pause is Pause.USER and copy.woken:

@@ -26,4 +26,5 @@ class Reason(Enum):
     STRAY = "started-by-hand"
     LOST = "node-lost"
     ORDERED = "ordered"
+    IN_DOUBT = "in-doubt"
     WORTHLESS = "may-run-elsewhere"

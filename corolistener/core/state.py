@@ -114,7 +114,7 @@ class State:
     told_of_at: Instant | None = None
     """When a quorum was first told of the VMs that are here."""
     told_first: tuple[Instant, frozenset[NodeId]] | None = None
-    """When somebody was first told of them before the votes were known, and who."""
+    """Who was told of them, and when that may first have been a quorum, as far as the votes are known."""
     expired: Instant | None = None
     """When the last lease ended, or would have ended had it not been given up before."""
     serves_ms: int = 0

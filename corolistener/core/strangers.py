@@ -17,10 +17,13 @@ def judge(s: State, sure: bool) -> None:
     """
     ledger, upto = s.keeping.ledger, stable(s)
     for name, copy in s.copies.vms.items():
+        row = ledger.placements.get(name)
+        if row is not None and copy.state is None and not row.vm.is_same(copy.vm.uuid):
+            copy.becomes(row.vm)
         if copy.state is None or ledger.row_of(copy.vm) is not None:
             copy.foreign = False
             continue
-        stranger = bool(copy.unmanaged) or name in ledger.placements
+        stranger = bool(copy.unmanaged) or row is not None
         free = copy.foreign or not copy.generation or (sure and upto >= 0 and firm(s, name, upto))
         copy.foreign = stranger and free
 

@@ -27,8 +27,11 @@ def spared(s: State, name: VmName, now: Instant) -> bool:
 
 
 def over(s: State, now: Instant) -> bool:
-    """Others may have adopted what is here, and this node does not know that; or it leaves after they heard of it."""
+    """Others may have adopted what is here, and this node does not know that; or it leaves after they heard of it. From its
+    first lease on a process is like any other: what runs here runs under a lease."""
     at = heard_at(s)
+    if s.leased and not s.lease.valid(now):
+        return True
     return at is not None and (s.mode is Mode.LEAVING or (now >= at + s.lease_ms and not s.lease.valid(now)))
 
 
@@ -40,21 +43,33 @@ def responsible(s: State) -> bool:
 
 def told(s: State, now: Instant) -> None:
     """This node says what it has. If a quorum may hear that, its VMs may be adopted from now on."""
-    if s.told_of_at is not None or not s.copies.any:
-        return
-    if s.quorum.needed:
-        s.told_of_at = now if s.quorum.holds(s.group.here) else None
-    else:
+    if s.copies.any:
+        look(s, now)
         at, nodes = s.told_first if s.told_first is not None else (now, frozenset[NodeId]())
         s.told_first = at, nodes | set(s.group.here)
+
+
+def look(s: State, now: Instant) -> None:
+    """Who was told before may be a quorum only now: votes are counted late, and a quorum device votes when it likes to."""
+    if s.told_of_at is None and s.told_first is not None and s.quorum.needed:
+        at, nodes = s.told_first
+        if _enough(s, nodes):
+            s.told_of_at = at
+        else:
+            s.told_first = now, nodes
 
 
 def heard_at(s: State) -> Instant | None:
     """Since when others may have adopted what is here. What was said before the votes were known is judged by the votes."""
     if s.told_of_at is None and s.told_first is not None:
         at, nodes = s.told_first
-        return at if not s.quorum.needed or s.quorum.holds(nodes) else None
+        return at if not s.quorum.needed or _enough(s, nodes) else None
     return s.told_of_at
+
+
+def _enough(s: State, nodes: frozenset[NodeId]) -> bool:
+    """These are a quorum, or the device can make them one without this node's knowing."""
+    return s.quorum.holds(nodes) or (nodes != {s.me} and s.quorum.may_hold(nodes))
 
 
 def deadline(s: State) -> list[Instant]:

@@ -81,11 +81,21 @@ def obstacle(s: State, enough: Enough, told: Enough) -> str:
         return ""
     doubtful = [node for node in s.group.present if s.group.peers[node].doubt]
     fresh = not doubtful and max(found.values()) == NOTHING  # nobody remembers anything, and nobody should
+    if not doubtful and _begun_only(s):
+        return ""
     witnesses = [node for node, version in found.items() if version != NOTHING or fresh or _new(s, node)]
     if enough(s, witnesses) or (not fresh and told(s, witnesses) and enough(s, s.group.present)):
         return ""
     others = f"; {_names(doubtful)} do not count" if doubtful else ""
     return f"the nodes that remember the ledger ({_names(witnesses) or 'none'}) are no majority{others}"
+
+
+def _begun_only(s: State) -> bool:
+    """Every node that there is is here, and no ledger has ever had a change: its first chapter did not reach them all. Nobody
+    else could know more, so a node without a ledger counts too."""
+    present, peers = set(s.group.present), s.group.peers
+    all_here = present.issuperset(entry.id for entry in s.nodes) and all(whole.nodes <= present for whole in s.quorum.wholes)
+    return all_here and not s.keeping.ledger.placements and not any(peers[node].owner for node in present)
 
 
 def _strangers(s: State) -> dict[NodeId, str]:

@@ -157,8 +157,9 @@ class LedgerFile:
 
     def _keep_foreign(self, db: sqlite3.Connection, action: Record) -> None:
         """The ledger of another cluster is about to be replaced: a copy of it stays beside, because somebody may miss it."""
-        owner = db.execute("SELECT row FROM ledger WHERE kind = 'owner'").fetchone() if action.whole else None
-        if owner is not None and owner[0] != rows.encode(rows.Owner(action.rows.cluster))[2]:
+        found = db.execute("SELECT key, row FROM ledger WHERE kind = 'owner'").fetchone() if action.whole else None
+        owner = rows.decode("owner", *found) if found is not None else None
+        if isinstance(owner, rows.Owner) and owner.owned and owner.cluster != action.rows.cluster:
             copy = self._free("other-cluster")
             db.execute("VACUUM INTO ?", (str(copy),))
             self.aside.append((copy, "it belongs to another cluster"))

@@ -7,6 +7,7 @@ from corolistener.core.ledger import Version
 from corolistener.ids import NodeId
 
 if TYPE_CHECKING:
+    from corolistener.sim.totem import Corosync
     from corolistener.sim.world import Daemon, World
 
 
@@ -43,8 +44,7 @@ class InstallChecker:
                 else:
                     self.new.pop(node, None)
             corosync = world.totem.nodes.get(node)
-            group = corosync.group & set(corosync.ring.nodes) if corosync is not None else set()
-            if len(group) > len(world.machines) / 2:
+            if corosync is not None and self._most(corosync):
                 self.heard.setdefault(node, world.heap.now)
         told, self.told = world.told[self.told :], len(world.told)
         for when, node, what in told:
@@ -52,11 +52,19 @@ class InstallChecker:
                 return why
         return None
 
-    def just_heard(self, node: NodeId) -> bool:
-        """The node's daemon is new, and a quorum of daemons is in one group with it for less than a lease."""
+    def _most(self, corosync: "Corosync") -> bool:
+        """The daemons in one group with this node's have most of all votes. If others are there, the quorum device's count as
+        well: it may vote for them at any time."""
+        quorum, ring = self.world.options.quorum, corosync.ring
+        there = [ring.votes[node] for node in corosync.group & ring.votes.keys()]
+        all_votes = sum(quorum.votes_of(node - 1) for node in self.world.machines) + quorum.device
+        return 2 * (sum(each.own for each in there) + quorum.device * (len(there) > 1)) > all_votes
+
+    def just_heard(self, node: NodeId, since: int) -> bool:
+        """The node's daemon is new, and a quorum of daemons can have heard for less than a lease of what began at `since`."""
         world, heard = self.world, self.heard.get(node)
         new = node in world.daemons and self.new.get(node) is world.daemons[node]
-        return new and heard is not None and world.heap.now < heard + world.options.timing.lease_ms + LATE_MS
+        return new and heard is not None and world.heap.now < max(heard, since) + world.options.timing.lease_ms + LATE_MS
 
     def _suspended(self, when: int, node: NodeId, action: SuspendVm) -> str | None:
         world = self.world

@@ -13,6 +13,8 @@ def locked_at_farewell(world: "World", node: NodeId) -> str | None:
     estate, corosync = world.estate, world.totem.nodes.get(node)
     if estate is None or corosync is None or len(corosync.group) < 2:
         return None
+    if node in world.daemons and world.daemons[node].pump.core.state.group.ring != corosync.ring.id:
+        return None  # it was not told of this ring yet: no member listens to it before its Hello
     ledger = estate.newest()
     mine = world.daemons[node].pump.core.state.keeping.ledger.placements if node in world.daemons else {}
     if ledger.panic is not None:

@@ -61,9 +61,12 @@ class RestartChecker:
         """Nothing else has happened since."""
         world = self.world
         corosync, daemon, past = world.totem.nodes.get(node), world.daemons.get(node), world.heap.now - each.since
-        if corosync is None or corosync.ring is not each.ring or each.ring.limit is not None or not world.totem.quorate(node):
+        if corosync is None or corosync.ring is not each.ring or not world.totem.quorate(node):
             return False
-        if any(world.daemons.get(other) is not was or was.paused or was.asked for other, was in each.others.items()):
+        if each.ring.limit is not None or each.ring.held:
+            return False  # it carries nothing any more
+        others = each.others.items()
+        if any(world.daemons.get(node) is not was or was.paused or was.asked or was.poisoned for node, was in others):
             return False
         if each.next is None and world.machines[node].barred:
             return False  # it cannot start, and the small program may have let go of everything

@@ -15,6 +15,7 @@ from corolistener.ids import NodeId
 from corolistener.sim import care_faults, checkers, cluster, service_faults
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
+from corolistener.sim.fault import Fault
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, MORE_FAULTS, Entry, inject
 from corolistener.sim.identity_faults import IDENTITY_FAULTS
 from corolistener.sim.process_faults import other_processes
@@ -34,6 +35,9 @@ LONGER = 0.25
 PAUSES_MS = (0, 1, 2, 20, 150, 300, 1000, 2500, 4000, 9000)
 PACES = (1, 1, 4, 12, 12)
 """With VMs some runs are quieter: what takes long has to be left in peace for as long."""
+SHARES = (0.8, 0.8, 0.4, 0.15, 0.07)
+"""The share of all kinds of faults that a run has (swarm testing). One with few kinds has each of them often, and nothing in
+their way: what needs three of one kind in a row is hardly met where seventy kinds take turns."""
 TIMINGS = ((500, 5130), (500, 5130), (500, 5130), (200, 3000), (1000, 8000))
 """heartbeat_ms and lease_ms, as pairs that safety.md allows."""
 RECONCILE_MS = (90_000, 15_000, 5000, 1000)
@@ -120,9 +124,7 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
         now += dice.choice((0, 0, 10, 700, 5000))
     now += dice.choice((50, 500, 4000, 12_000))
     now_first, faults = now, {**FAULTS, **VM_FAULTS, **MORE_FAULTS} if vms else FAULTS
-    weights = tuple((name, fault.weight * dice.choice((0, 1, 1, 1, 3))) for name, fault in faults.items())
-    if not any(weight for _, weight in weights):
-        weights = tuple((name, fault.weight) for name, fault in faults.items())
+    weights = _weights(dice, faults)
     quorum_first, ends = dice.random() < 0.3, now + faults_ms
     entries: list[Entry] = []
     conditions, words, absent, pace = CONDITIONS, tuple[str, ...](), tuple[NodeId, ...](), 1
@@ -143,6 +145,8 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
     if not options.two_node:
         options.quorum, more = draw_votes(seed, names, now_first, ends)
         entries += more
+        if options.quorum.votes:  # one lost disk and the nodes that are off may have most of the votes: only a human helps then
+            entries = [each for each in entries if each.fault != "store-goes-back"]
         absent = absent if may_stay_off(options.quorum, names, absent) else ()
     if vms:  # drawn last, so that all else of a seed is what it was before
         options.timing = replace(
@@ -160,6 +164,12 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
     return Plan(
         seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent
     )
+
+
+def _weights(dice: Random, faults: Mapping[str, Fault]) -> tuple[tuple[str, int], ...]:
+    share = dice.choice(SHARES)
+    drawn = tuple((name, each.weight * dice.choice((1, 1, 1, 3)) * (dice.random() < share)) for name, each in faults.items())
+    return drawn if any(weight for _, weight in drawn) else tuple((name, each.weight) for name, each in faults.items())
 
 
 def _timing(dice: Random) -> Timing:

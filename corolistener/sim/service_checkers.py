@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KILLED_MS = 500
 """A daemon that goes on after a stop kills at once."""
+FORMED_MS = 1000
+"""A machine that stood still together with its clock hears from corosync that time has passed, when a ring has formed."""
 SEEN_MS = 500
 """What happened in a ring so long ago is known to all daemons in it."""
 UNABLE_MOST_MS = 30_000
@@ -34,10 +36,11 @@ class Away:
 
 @dataclass(slots=True)
 class Back:
-    """A daemon that acts again. `dead`: it is another process."""
+    """A daemon that acts again. `dead`: it is another process; `stood`: its whole machine stood still, and maybe its clock."""
 
     since: int
     dead: bool
+    stood: bool = False
 
 
 class ServiceChecker:
@@ -97,10 +100,10 @@ class ServiceChecker:
                 self.excused[node] = away
             return self.excused.get(node) is away
         back, timing = self.back.get(node), self.world.options.timing
-        if back is None or (together and node not in self.excused):
-            return False
-        most_ms = timing.restart_ms + timing.grace_ms + KILLED_MS if back.dead else KILLED_MS
-        return self.world.heap.now - back.since <= most_ms
+        if back is None or (back.dead and together and node not in self.excused):
+            return False  # one that stood still is in the ring again before it knows that it stood still
+        most_ms = timing.restart_ms + timing.grace_ms if back.dead else FORMED_MS if back.stood else 0
+        return self.world.heap.now - back.since <= most_ms + KILLED_MS
 
     def _known(self, away: Away, other: NodeId) -> bool:
         """A daemon in the other's ring knows that this one was away while its node was in the ring."""
@@ -130,7 +133,7 @@ class ServiceChecker:
             elif not machine.powered or machine.frozen:
                 self.away.pop(node, None)
                 if machine.frozen:
-                    self.back[node] = Back(now, dead=False)
+                    self.back[node] = Back(now, dead=False, stood=True)
             elif (away := self.away.get(node)) is None:
                 self.away[node] = Away(now, daemon is None)
             elif daemon is None and not away.dead:
@@ -199,7 +202,7 @@ class ServiceChecker:
             return None
         corosync = self.world.totem.nodes.get(node)
         ring = corosync.ring.nodes if corosync is not None else ()
-        there = [daemon for each in ring if (daemon := self.world.daemons.get(each)) is not None]
+        there = [daemon for each in {node, *ring} if (daemon := self.world.daemons.get(each)) is not None]
         seen = set[NodeId]().union(*(self.masters.get(daemon, set()) for daemon in there))
         return None if seen - {node} else f"node {node} swaps priorities, and nobody was master before it"
 

@@ -63,6 +63,8 @@ class VmChecker:
         self.named: set[VmName] = set()
         """The VMs that any ledger has ever named."""
         self.leased: dict[NodeId, Daemon] = {}
+        self.nobodys: dict[tuple[NodeId, VmName], int] = {}
+        """When a node's instance was last in nobody's care, rightly."""
         """The daemon of each node that has had a lease."""
         self.starts = StartChecker(world)
         self.pauses = Pauses(world, estate)
@@ -155,6 +157,7 @@ class VmChecker:
         for node in sorted(suspects):
             for each in self.estate.executions.on(node):
                 if self.unheard_of(each) or identity_checkers.strange(self.estate, node, each.vm):
+                    self.nobodys[node, each.vm] = now
                     continue
                 watchdog = self.estate.nodes[node].watchdog
                 begun = max(self.lease_until.get(node, 0), each.since, watchdog.armed_at)
@@ -162,7 +165,7 @@ class VmChecker:
                 true = not self.world.machines[node].suspended  # its watchdog measures true time
                 if true and watchdog.armed and watchdog.works and now > over + watchdog.timeout_ms:
                     self.found(f"{each.vm} runs on node {node} without a lease, and the watchdog does not bite")
-                able = max(self._able_since(each), self.unlicensed.get(node, 0))
+                able = max(self._able_since(each), self.unlicensed.get(node, 0), self.nobodys.get((node, each.vm), 0))
                 if now > able + timing.grace_ms + NEWS_MS + SLACK_MS:
                     self.found(f"{each.vm} runs on node {node} without a lease and is not suspended")
 
@@ -176,7 +179,7 @@ class VmChecker:
         named = each.vm in (mine.placements if each.by_hand else self.named)
         blind = each.node in self.estate.blind  # a daemon that sees no VMs has told nobody of any
         unknown = not named and (daemon is None or blind or self.leased.get(each.node) is not daemon)
-        return unlabelled and (unknown or self.world.checker.installed.just_heard(each.node))
+        return unlabelled and (unknown or self.world.checker.installed.just_heard(each.node, each.since))
 
     # -- what is done
 
@@ -230,10 +233,12 @@ class VmChecker:
     def _placed_for_good(self, node: NodeId, name: VmName, what: str) -> None:
         """A node starts a VM only for a placement with itself as target that is on the disks of a majority."""
         s = self.world.daemons[node].pump.core.state
-        row = s.keeping.ledger.placements.get(name)
+        copy, ledger = self.estate.nodes[node].hypervisor.copies.get(name), s.keeping.ledger
+        row = ledger.row_of(copy.vm) if copy is not None else ledger.placements.get(name)
         if row is None or node not in row.holders:
             self.found(f"{what}({name}) on node {node}, where it is not placed")
             return
+        name = row.vm.name  # the ledger may still have its former one
         if not self._on_disks(s, name):
             disks = self._disks(_version_of(s, name))
             self.found(f"{what}({name}) on node {node} by a placement that is on the disks of {disks} only")
@@ -249,15 +254,15 @@ class VmChecker:
                 self._opens(message)
             case OpenLedger():
                 self.top = Version()  # an operator has said that nothing newer exists; that may be wrong
-            case Entries():
-                self._lawful(node, message)
 
-    def _lawful(self, node: NodeId, message: Entries) -> None:
+    def decided(self, node: NodeId, message: Message) -> None:
         """What a master proposes: an obligation ends only by being met, and no placement is where it cannot be.
 
         It is looked at as things are now, and counts when it comes into force: who wakes up in the last moment of its lease may
         propose by what was so in a ring that is gone, and nobody listens.
         """
+        if not isinstance(message, Entries):
+            return
         s = self.world.daemons[node].pump.core.state
         wrong, self.wrong = self.wrong, None
         self._proposed(s, node, message)

@@ -36,7 +36,6 @@ from corolistener.core.families import Family, family_of
 from corolistener.core.messages import Change, Heartbeat, Message
 from corolistener.core.notes import Note
 from corolistener.engine.ports import Cancel, Effect, Finish
-from corolistener.engine.pump import Pump
 from corolistener.engine.speech import Heard
 from corolistener.ids import Instant, NodeId
 from corolistener.sim import checkers, serving
@@ -48,6 +47,7 @@ from corolistener.sim.rings import decoded
 from corolistener.sim.totem import Totem
 from corolistener.sim.vms import Estate, VmOptions
 from corolistener.sim.votequorum import FileRead, QuorumOptions
+from corolistener.sim.watched import Watched
 
 FAMILIES: tuple[Family, ...] = ("address", "lock", "service", "config", "store", "corosync")
 CONNECT_MS = (5, 1, 100)
@@ -110,7 +110,7 @@ class Daemon:
         if world.estate is not None:
             self.config = world.estate.configured(self.config)
             ports |= world.estate.ports(self)
-        self.pump = Pump(self.config, ports, self, self)
+        self.pump = Watched(self, ports)
         self.pump.journal.most = JOURNAL_MOST
         self.pump.speech.decode = decoded
         self.crash_after: int | None = None

@@ -14,9 +14,10 @@ from corolistener.core.ledger import Excused, Known, Ledger, Panic, Placed, Prov
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """`Ledger.cluster`."""
+    """`Ledger.cluster` and `owned`."""
 
     cluster: str
+    owned: bool = False
 
 
 Row = Placed | Known | Proven | Excused | Panic | Version | Owner
@@ -69,7 +70,7 @@ def present(rows: Rows) -> Iterator[Row]:
     if rows.panic is not None:
         yield rows.panic
     if rows.cluster:
-        yield Owner(rows.cluster)
+        yield Owner(rows.cluster, rows.owned)
 
 
 def absent(rows: Rows) -> Iterator[tuple[str, str]]:
@@ -88,7 +89,7 @@ def absent(rows: Rows) -> Iterator[tuple[str, str]]:
 
 def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
     """The ledger that consists of these rows, in any order."""
-    version, panic, cluster = Version(), None, ""
+    version, panic, owner = Version(), None, Owner("")
     placed, known, proven, excused = list[Placed](), list[Known](), list[Proven](), list[Excused]()
     for row in found:
         match row:
@@ -97,7 +98,7 @@ def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
             case Panic():
                 panic = row
             case Owner():
-                cluster = row.cluster
+                owner = row
             case Placed():
                 placed.append(row)
             case Known():
@@ -107,5 +108,15 @@ def whole(found: Iterable[Row]) -> tuple[Version, Rows]:
             case Excused():
                 excused.append(row)
     ledger = Ledger()
-    ledger.take(Rows(tuple(placed), tuple(known), tuple(proven), panic=panic, excused=tuple(excused), cluster=cluster))
+    ledger.take(
+        Rows(
+            tuple(placed),
+            tuple(known),
+            tuple(proven),
+            panic=panic,
+            excused=tuple(excused),
+            cluster=owner.cluster,
+            owned=owner.owned,
+        )
+    )
     return version, ledger.rows()

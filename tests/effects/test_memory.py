@@ -425,7 +425,7 @@ def test_the_port_tells_what_happened(tmp_path: Path) -> None:
 
 
 def test_a_ledger_of_another_cluster_is_kept_beside_when_it_is_replaced(tmp_path: Path) -> None:
-    ours, other = replace(FULL, cluster="ours"), replace(FULL, cluster="other", panic=None)
+    ours, other = replace(FULL, cluster="ours"), replace(FULL, cluster="other", owned=True, panic=None)
     before = written(tmp_path, other)
     file = LedgerFile(tmp_path)
     assert file.recall() == before

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from corolistener.core.reports import Report, VmState
 from corolistener.core.state import State
 from corolistener.engine import pump
 from corolistener.ids import Instant, NodeId, VmName
+from corolistener.sim import script
 from corolistener.sim.hypervisor import Hypervisor
 from corolistener.sim.seeds import FAULTS_MS, draw, play
 
@@ -41,7 +43,7 @@ from .sabotages_votes import VOTES
 
 HERE = Path(__file__).parent
 TABLE = HERE.parents[1] / "docs" / "sabotage.md"
-SEEDS_MOST = 2000
+SEEDS_MOST = 25
 NODES, VMS = (2, 5), 8
 
 _stable, _write, _deadline_ms, _aim, _toward = keeping.stable, keeping._write, fencing.deadline_ms, aims.aim, Copy._toward
@@ -278,16 +280,40 @@ def told_by_seed(name: str, seed: int) -> str | None:
         return play(draw(seed, NODES, FAULTS_MS, VMS)).violation
 
 
-def search(name: str, most: int = SEEDS_MOST) -> tuple[int, str] | None:
-    """The first seed, from 0 on, that tells, and what it says."""
-    for seed in range(most):
-        if (said := told_by_seed(name, seed)) is not None:
-            return seed, said
+def told_by_story(name: str, story: Path) -> str | None:
+    """What becomes other than this story has it; None where nothing does."""
+    text = story.read_text()
+    with broken(name):
+        try:
+            now = script.told(script.parse(text))
+        except AssertionError as error:  # a checker, or what the story itself expects
+            return str(error)
+    pairs = zip_longest(text.splitlines(), now.splitlines(), fillvalue="")
+    return next((f"instead of {was!r}: {line!r}" for was, line in pairs if was != line), None)
+
+
+def told(name: str, by: str) -> str | None:
+    """The same by what the table names: `seed 12`, or `story fencing/no-proof`."""
+    kind, which = by.split(" ", 1)
+    return told_by_seed(name, int(which)) if kind == "seed" else told_by_story(name, HERE / f"{which}.txt")
+
+
+def search(name: str, first: str | None = None, most: int = SEEDS_MOST) -> tuple[str, str] | None:
+    """What tells, and what it says: what told before, else the first seed that is well without the sabotage, else a story."""
+    seeds = [f"seed {seed}" for seed in range(most)]
+    stories = [f"story {path.parent.name}/{path.stem}" for path in sorted(HERE.glob("*/*.txt"))]
+    for by in [*([first] if first is not None else []), *seeds, *stories]:
+        if (said := told(name, by)) is not None and (by.startswith("story") or _well(int(by.removeprefix("seed ")))):
+            return by, said
     return None
 
 
+def _well(seed: int) -> bool:
+    return play(draw(seed, NODES, FAULTS_MS, VMS)).violation is None
+
+
 def recorded() -> dict[str, str]:
-    """By sabotage what the table says tells of it: `seed 12`."""
+    """By sabotage what the table says tells of it."""
     rows = [line.split("|")[1:-1] for line in TABLE.read_text().splitlines() if line.startswith("| ")]
     return {row[0].strip(): row[1].strip() for row in rows[1:]}
 
@@ -296,24 +322,25 @@ def _in_short(said: str) -> str:
     return " ".join(said.split(": ", 1)[-1].split())[:110].replace("|", "/")
 
 
-def _row(name: str) -> str:
-    found = search(name)
-    assert found is not None, f"{name} is not told by {SEEDS_MOST} seeds"
-    seed, said = found
-    print(f"{name}: seed {seed}", flush=True)
-    return f"| {name} | seed {seed} | {seed + 1} | {_in_short(said)} |"
+def _row(name: str, first: str | None) -> str:
+    found = search(name, first)
+    assert found is not None, f"{name} is told by nothing"
+    by, said = found
+    print(f"{name}: {by}", flush=True)
+    return f"| {name} | {by} | {_in_short(said)} |"
 
 
 def drawn(names: list[str], jobs: int) -> list[str]:
-    """Rows of the table: what tells, after how many seeds, and what it says. Rows that are not asked for stay as they were."""
+    """Rows of the table: what tells, and what it says. Rows that are not asked for stay as they were."""
     old = {line.split("|")[1].strip(): line for line in TABLE.read_text().splitlines() if line.startswith("| ")}
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        rows = {name: pool.apply_async(_row, (name,)) for name in names}
+        before = recorded()
+        rows = {name: pool.apply_async(_row, (name, before.get(name))) for name in names}
         return [rows[name].get() if name in rows else old[name] for name in SABOTAGES]
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Draw docs/sabotage.md anew: the first seed that tells of each sabotage.")
+    parser = argparse.ArgumentParser(description="Draw docs/sabotage.md anew: what tells of each sabotage.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="sabotages to search again (all)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
     return parser.parse_args()

@@ -9,6 +9,5 @@ ENDLESS = 1 << 20
 
 MESSAGES: dict[str, list[tuple[Any, str, Any]]] = {
     "long messages go in one piece": [(speech, name, ENDLESS) for name in ("SHORT_MOST", "BULK_MOST", "PACKET_MOST")],
-    "all parts are on their way at once": [(speech, name, ENDLESS) for name in ("BULK_MOST", "PACKET_MOST")],
     "a pushed version rises by any step": [(conf, "STEP_MOST", 2**64)],
 }
