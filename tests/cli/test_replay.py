@@ -27,7 +27,7 @@ def journal(tmp_path: Path) -> Path:
 def test_a_takeover_step_by_step(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(journal)]) == 0
     out = capsys.readouterr().out
-    assert "GroupChanged(members=(2, 3), left=((1, nodedown)))" in out.replace(",))", "))")
+    assert "GroupChanged(members=(2, 3), left=((1, nodedown" in out
     assert re.search(r"HoldAddress\(ticket=\d+, address=CloudAddress\(ip=192\.0\.2\.10, prefix=32, device=vmbr0\)", out)
     assert "InstallConfig(" in out
     assert out.rstrip().endswith("all decided as they were")
