@@ -13,7 +13,7 @@ NOTHING = Version()
 def doubted(hellos: Mapping[NodeId, Hello]) -> dict[NodeId, str]:
     """The members that are no witnesses, and why. Pure: every member concludes the same from the same Hellos."""
     least = min(hello.ledger for hello in hellos.values())
-    aliens = strangers({node: hello.owner for node, hello in hellos.items()})
+    aliens = strangers({n: hello.owner for n, hello in hellos.items()}, any(hello.owned for hello in hellos.values()))
     found = {node: "its file was restored or copied" for node, hello in hellos.items() if hello.doubted}
     found |= {node: f"its ledger is of another cluster ({owner})" for node, owner in aliens.items()}
     for witness, hello in sorted(hellos.items()):
@@ -26,11 +26,14 @@ def doubted(hellos: Mapping[NodeId, Hello]) -> dict[NodeId, str]:
     return found
 
 
-def strangers(owners: Mapping[NodeId, str]) -> dict[NodeId, str]:
+def strangers(owners: Mapping[NodeId, str], owned: bool) -> dict[NodeId, str]:
     """The members whose ledgers are of another cluster than those of most members, and which one; '' owns nothing yet.
 
-    If no cluster has most, all are strangers to each other: nobody can say which ledger is the right one.
+    If no cluster has most, all are strangers to each other: nobody can say which ledger is the right one. `owned`: one of these
+    ledgers has had a change. Before that the first chapter may be forgotten with the few that heard of it, and another begun.
     """
+    if not owned:
+        return {}
     counted = Counter(owner for owner in owners.values() if owner).most_common(2)
     most = "" if len(counted) == 2 and counted[0][1] == counted[1][1] else counted[0][0] if counted else ""
     return {node: owner for node, owner in owners.items() if owner not in ("", most)}

@@ -37,6 +37,7 @@ class Peer:
     doubt: str = ""
     """Why its ledger is no witness of what was committed (core/witness)."""
     owner: str = ""
+    owned: bool = False
     """The cluster that its ledger belongs to."""
     known: Known | None = None
     capacity: Capacity | None = None
@@ -67,6 +68,7 @@ def peer_of(node: NodeId, hello: Hello, disallowed: bool, doubt: str = "") -> Pe
         ledger=hello.ledger,
         doubt=doubt,
         owner=hello.owner,
+        owned=hello.owned,
         known=known,
         capacity=hello.capacity,
         relied_on=hello.relied_on,
@@ -221,8 +223,7 @@ class Group:
         self.said.clear()
 
     def _fresh(self) -> None:
-        """Ring or group are others: no Hello was said for them yet. It is at one place of the order for all, which the opening
-        of a round is not: for some it is this change, for others the first Hello after it."""
+        """Ring or group are others, at one place of the order for all, which the opening of a round is not."""
         self.joined = self.ring.seq != NO_RING.seq and self.me in self.members
         self.excused.clear()
         self.freed.clear()
@@ -342,8 +343,7 @@ class Group:
 
     @property
     def awaited(self) -> set[NodeId]:
-        """The nodes that have not spoken in the open round and are waited for: those whose daemon is in the group. While the
-        cluster is being started, all nodes of the ring are: their daemons start some tenths of a second apart."""
+        """Who has not spoken in the open round and is waited for: daemons in the group; at a start, all nodes of the ring."""
         there = {*self.here, *self.ring_nodes} if self.starting else {*self.here}
         return there - set(self.said) - self.excused
 

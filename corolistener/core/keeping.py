@@ -116,8 +116,10 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     keeping.concerned += 1
     s.told.pop("ledger-waits", None)
     count(s)
-    owner = keeping.ledger.owner
-    s.group.peers = {node: replace(peer, ledger=keeping.version, owner=owner, doubt="") for node, peer in s.group.peers.items()}
+    owner, owned = keeping.ledger.cluster, keeping.ledger.owned
+    s.group.peers = {
+        node: replace(peer, ledger=keeping.version, owner=owner, owned=owned, doubt="") for node, peer in s.group.peers.items()
+    }
     s.out.note(NoteCode.LEDGER, version=keeping.version, vms=len(keeping.ledger.placements))
 
 
@@ -141,7 +143,7 @@ def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
     keeping.version = replace(keeping.version, index=keeping.version.index + 1)
     keeping.take(message.rows)
     if message.rows.owned:
-        s.group.peers = {node: replace(peer, owner=keeping.ledger.owner) for node, peer in s.group.peers.items()}
+        s.group.peers = {node: replace(peer, owned=True) for node, peer in s.group.peers.items()}
     uuids = {copy.vm.uuid for copy in s.copies.vms.values()}
     for name in (*message.rows.forgotten, *(each.vm.name for each in message.rows.placed)):
         keeping.changed[name] = keeping.version.index

@@ -185,11 +185,6 @@ class Ledger:
     orders: dict[int, int] = field(default_factory=dict, compare=False)
     names: dict[str, VmName] = field(default_factory=dict, compare=False)
 
-    @property
-    def owner(self) -> str:
-        """The cluster that this ledger belongs to; '' while that may still be forgotten."""
-        return self.cluster if self.owned else ""
-
     def row_of(self, vm: Vm) -> Placed | None:
         """The row of this VM: the one of its UUID, whatever it is called; where a UUID is unknown, the one of its name."""
         row = self.placements.get(vm.name)

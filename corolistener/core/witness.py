@@ -95,11 +95,12 @@ def _begun_only(s: State) -> bool:
     else could know more, so a node without a ledger counts too."""
     present, peers = set(s.group.present), s.group.peers
     all_here = present.issuperset(entry.id for entry in s.nodes) and all(whole.nodes <= present for whole in s.quorum.wholes)
-    return all_here and not s.keeping.ledger.placements and not any(peers[node].owner for node in present)
+    return all_here and not s.keeping.ledger.placements and not any(peers[node].owned for node in present)
 
 
 def _strangers(s: State) -> dict[NodeId, str]:
-    return strangers({node: s.group.peers[node].owner for node in s.group.present})
+    there = {node: s.group.peers[node] for node in s.group.present}
+    return strangers({node: peer.owner for node, peer in there.items()}, any(peer.owned for peer in there.values()))
 
 
 def _new(s: State, node: NodeId) -> bool:

@@ -150,6 +150,14 @@ def test_what_moves_is_migrated() -> None:
     assert said(acting(replace(ROW, to=OTHER)), MIGRATE) == ""
 
 
+def test_a_renamed_vm_is_resumed_by_the_row_that_has_its_uuid() -> None:
+    """The ledger may have its former name still (rule 9)."""
+    core, resume = acting(replace(ROW, vm=replace(A, uuid="u-1"))), replace(RESUME, name=VmName("renamed"))
+    assert said(core, resume) == "runs-where-placed"
+    core.state.copies.vms[VmName("renamed")] = Copy(Vm(VmName("renamed"), 1024, uuid="u-1"))
+    assert said(core, resume) == ""
+
+
 def test_changes_of_the_ledger_are_lawful() -> None:
     moved = replace(ROW, node=OTHER, generation=5)
     assert said(acting(ROW), proposal(placed=(moved,))) == "changes-are-lawful"

@@ -62,21 +62,28 @@ def test_who_is_doubted(hellos: dict[NodeId, Hello], nodes: set[NodeId]) -> None
 def test_who_is_a_stranger(owners: tuple[str, ...], aliens: tuple[NodeId, ...]) -> None:
     """A ledger of another cluster is no witness, however new it is. If no owner has most, nobody knows which is right."""
     nodes = (N1, N2, N3)
-    assert tuple(strangers(dict(zip(nodes, owners, strict=True)))) == aliens
-    hellos = {node: replace(hello(NEW), owner=owner) for node, owner in zip(nodes, owners, strict=True)}
+    assert tuple(strangers(dict(zip(nodes, owners, strict=True)), owned=True)) == aliens
+    hellos = {node: replace(hello(NEW), owner=owner, owned=bool(owner)) for node, owner in zip(nodes, owners, strict=True)}
     assert tuple(sorted(doubted(hellos))) == aliens
+
+
+def test_nobody_is_a_stranger_before_a_ledger_has_had_a_change() -> None:
+    """A first chapter may be forgotten with the few that heard of it. After one change another owner makes a stranger."""
+    owners = {N1: "a", N2: "b", N3: "b"}
+    assert strangers(owners, owned=False) == {}
+    assert strangers(owners, owned=True) == {N1: "a"}
 
 
 def test_what_a_stranger_remembers_of_the_others_says_nothing() -> None:
     hellos = {N1: hello(OLD), N2: hello(OLD), N3: hello(NEW, (NEW, N1), (NEW, N2))}
     owners = {N1: "a", N2: "a", N3: "b"}
-    assert set(doubted({node: replace(each, owner=owners[node]) for node, each in hellos.items()})) == {N3}
+    assert set(doubted({node: replace(each, owner=owners[node], owned=True) for node, each in hellos.items()})) == {N3}
 
 
 def test_an_operators_order_makes_no_stranger_a_witness() -> None:
     s = state((OLD, ""), (NEW, ""))
     s.keeping.trusted = True
-    s.group.peers = {node: replace(peer, owner=f"of {node}") for node, peer in s.group.peers.items()}
+    s.group.peers = {node: replace(peer, owner=f"of {node}", owned=True) for node, peer in s.group.peers.items()}
     assert "are of several clusters" in witness.obstacle(s, keeping.enough, keeping.told)
     s.group.peers[N2] = replace(s.group.peers[N2], owner="")
     assert witness.obstacle(s, keeping.enough, keeping.told) == ""
