@@ -53,7 +53,8 @@ def choose(s: State) -> None:
         if master == s.master:
             break
         s.master, s.offer = master, None
-        s.first = master if s.starting and master is not None else NodeId(0)
+        if master is not None:  # between a first master and the same one again nobody has taken over
+            s.first = master if s.starting or master == s.first else NodeId(0)
         s.verdicts.clear()  # what was on its way is not listened to any more
         s.group.step()
         changes.orphaned(s, "master-changed", "the master has changed")
