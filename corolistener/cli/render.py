@@ -46,7 +46,7 @@ REASON = {
     "other-master": "another node is master",
     "quorum-lost": "quorum is lost",
     "ordered": "an operator asked for it",
-    "in-doubt": "nobody knows whether it was started",
+    "in-doubt": "it is not known whether a start of it has worked",
     "may-run-elsewhere": "the others may have started it meanwhile",
     "lease-ended": "no quorum has confirmed this node for a whole lease",
     "corosync-lost": "corosync is gone",

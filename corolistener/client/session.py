@@ -94,7 +94,7 @@ class Client:
         self._last += 1
         self._send({"id": self._last, "verb": verb, "args": args or {}})
         for frame in self._frames():
-            if frame.get("id") not in (self._last, None):  # null: what was sent could not even be read
+            if frame.get("id") not in (self._last, None):  # null: the daemon could not read the request
                 continue
             if "progress" not in frame:
                 return self._answer(frame)

@@ -126,8 +126,8 @@ class StopService:
 
 @dataclass(frozen=True, slots=True)
 class KillService:
-    """Kill all processes of the manager, and those that are starting or stopping it. It is done when none of them runs. Lane
-    `service`, of which it ends every other action."""
+    """Kill all processes of the manager, and those that are starting or stopping it. It is done when none of them runs. It ends
+    every other action of its lane. Lane `service`."""
 
     ticket: Ticket
     reason: Reason

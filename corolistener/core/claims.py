@@ -12,8 +12,9 @@ def take(s: State, formed: Formed, now: Instant) -> None:
     known = {node for node, since in s.claims.items() if since is not None} - s.doubted
     s.claims = _claims(s, formed, now)
     alone = set(s.group.ring_nodes) - set(s.group.here) - set(s.group.pending)
-    silent = s.unattended & set(s.group.ring_nodes)
-    s.unattended = set(formed.unattended) | (((known & alone) | silent) & set(s.claims) - set(formed.peers))
+    silent = (s.absent | s.unattended) - set(formed.peers)
+    s.unattended = set(formed.unattended) | (((known & alone) | silent) & set(s.claims))
+    s.absent.clear()
     s.doubted &= set(s.claims)
 
 

@@ -29,8 +29,9 @@ def doubted(hellos: Mapping[NodeId, Hello]) -> dict[NodeId, str]:
 def strangers(owners: Mapping[NodeId, str], owned: bool) -> dict[NodeId, str]:
     """The members whose ledgers are of another cluster than those of most members, and which one; '' owns nothing yet.
 
-    If no cluster has most, all are strangers to each other: nobody can say which ledger is the right one. `owned`: one of these
-    ledgers has had a change. Before that the first chapter may be forgotten with the few that heard of it, and another begun.
+    If no cluster has most, all are strangers to each other: nobody can say which ledger is the right one. `owned`: one of the
+    ledgers has had a change. Before any change nobody is a stranger: one cluster may have begun its first chapter twice, if the
+    few nodes that stored it were lost.
     """
     if not owned:
         return {}

@@ -37,8 +37,8 @@ class Peer:
     doubt: str = ""
     """Why its ledger is no witness of what was committed (core/witness)."""
     owner: str = ""
-    owned: bool = False
     """The cluster that its ledger belongs to."""
+    owned: bool = False
     known: Known | None = None
     capacity: Capacity | None = None
     relied_on: tuple[tuple[str, str], ...] = ()
@@ -93,7 +93,7 @@ class Formed:
     remembering: frozenset[NodeId]
     left_behind: frozenset[NodeId]
     starting: bool
-    """None of them was ever part of a quorate line whose master could act."""
+    """The cluster is being started: none of them has seen a master that could act."""
     first: NodeId
     met: frozenset[NodeId] = frozenset()
 
@@ -223,7 +223,7 @@ class Group:
         self.said.clear()
 
     def _fresh(self) -> None:
-        """Ring or group are others, at one place of the order for all, which the opening of a round is not."""
+        """Ring or group have changed. All members see that at one place of the order; a round may open at another."""
         self.joined = self.ring.seq != NO_RING.seq and self.me in self.members
         self.excused.clear()
         self.freed.clear()
@@ -343,7 +343,7 @@ class Group:
 
     @property
     def awaited(self) -> set[NodeId]:
-        """Who has not spoken in the open round and is waited for: daemons in the group; at a start, all nodes of the ring."""
+        """Nodes whose Hello the open round waits for: those in the group; at a start of the cluster, those of the ring."""
         there = {*self.here, *self.ring_nodes} if self.starting else {*self.here}
         return there - set(self.said) - self.excused
 

@@ -58,8 +58,8 @@ class Copy:
     `assumed`: the last crash was only assumed, because no cause came in time. `crash_untold`: the log does not say so yet.
 
     Of its pause: `pause`, why it is suspended; `labelled`, that it bears the label of a pause by its user; `ours`, that this
-    node asked for the suspension; `woken`, that an operator ended the user's pause; `unseen`, that it was
-    resumed and no word of the hypervisor has come since: the first one may be older. `pauses` that are troubles came in a row,
+    node asked for the suspension; `woken`, that an operator ended the user's pause; `unseen`, that this node resumed it and
+    the hypervisor has told nothing since: its first report may be older than that. `pauses` that are troubles came in a row,
     the last at `paused_at`; before `again_at` it is neither resumed nor started again. `elsewhere`: the generation in which
     another node should try. `pause_untold`: the log does not say so yet. `marks`: so often a label did not stay.
 
@@ -227,12 +227,13 @@ class Copy:
         self.ended = self.ended or self.stopping
         self.state, self.generation, self.stray, self.doubt, self.arriving = None, 0, False, False, False
         self.pause, self.labelled, self.ours, self.woken, self.elsewhere = Pause.OTHER, False, False, False, 0
+        self.unseen = False
         self.pauses = 0  # those of another instance
         self.unmanaged, self.let_go, self.foreign = "", False, False
         self.stopping, self.asked_at = False, None
 
     def becomes(self, vm: Vm) -> None:
-        """Another VM has this name now: how the former one ended, and what was wrong with it, says nothing about this one."""
+        """Another VM has this name now. Forget how the former one ended and its troubles."""
         self.vm, self.ended, self.ended_at, self.assumed = vm, False, None, False
         self.asked_again()
 

@@ -81,10 +81,9 @@ def _runs_where_placed(s: State, actions: list[Action], now: Instant) -> str | N
         if not isinstance(action, StartVm | ResumeVm | MigrateVm):
             continue
         name = action.vm.name if isinstance(action, StartVm) else action.name
-        copy, ledger = s.copies.vms.get(name), s.keeping.ledger
-        row = ledger.placements.get(name) or (
-            ledger.row_of(copy.vm) if copy is not None else None
-        )  # it may be called otherwise
+        row = s.keeping.ledger.placements.get(name)
+        if row is None and (copy := s.copies.vms.get(name)) is not None:
+            row = s.keeping.ledger.row_of(copy.vm)  # it was renamed, and the ledger has its former name
         if not care.licensed(s, now) or s.copies.held or s.keeping.ledger.panic is not None:
             return f"{action} without leave"
         if row is None or row.node != s.me or row.frozen or not keeping.firm(s, row.vm.name, keeping.stable(s)):

@@ -157,8 +157,8 @@ def entries_delivered(s: State, sender: NodeId, message: Entries) -> bool:
 
 
 def propose(s: State, rows: Rows) -> None:
-    """The master's next change: one at a time. The first one makes the ledger the cluster's own: a chapter that is stable is
-    known to every later majority, and so is whose it is."""
+    """The master's next change: one at a time. The first one marks the ledger as owned: every later majority knows the stable
+    chapter that this change follows, so it also knows the owner."""
     s.keeping.proposing = True
     if not s.keeping.ledger.owned:
         rows = replace(rows, cluster=s.keeping.ledger.cluster, owned=True)

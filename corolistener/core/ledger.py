@@ -165,8 +165,8 @@ EMPTY = Rows()
 class Ledger:
     """The content: placements by VM, what is known, proven and excused by node, and the panic, if any. Its version is kept
     beside it. `cluster` is made once, with the first chapter of all, and tells this ledger from that of any other cluster,
-    whatever the two are called; '' while there is none. `owned`: that chapter is stable. Before, it may be forgotten with the
-    few nodes that heard of it, and the others begin another one.
+    whatever the two are called; '' while there is none. `owned`: it has had a change, which needs a stable first
+    chapter. Before that a minority may have stored the first chapter and be lost, and the others begin another one.
 
     `at`, `frozen`, `moving` and `names` are indices: the VMs that may have their memory on each node, those that are frozen, or
     go to another node, and the names of all by UUID. `orders` is how many have each start order.

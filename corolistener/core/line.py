@@ -233,8 +233,10 @@ def absent_delivered(s: State, message: Absent, now: Instant) -> None:
     if message.ring != s.group.ring:
         return
     s.out.note(NoteCode.ABSENT, node=message.node)
-    if s.group.open or s.claims.get(message.node, now) is None:
-        s.unattended.add(message.node)  # its node is there, and nobody who stops its service; if it may have one (claims.take)
+    if s.claims.get(message.node, now) is None:
+        s.unattended.add(message.node)  # its node is there, and nobody who stops its service
+    if s.group.open:
+        s.absent.add(message.node)
     if s.group.lose(message.node):
         lost(s, (message.node,), now)
     if message.node == s.me:

@@ -53,7 +53,7 @@ def choose(s: State) -> None:
         if master == s.master:
             break
         s.master, s.offer = master, None
-        if master is not None:  # between a first master and the same one again nobody has taken over
+        if master is not None:  # without a master nobody takes over: if the first one is elected again, it is still the first
             s.first = master if s.starting or master == s.first else NodeId(0)
         s.verdicts.clear()  # what was on its way is not listened to any more
         s.group.step()
@@ -63,7 +63,7 @@ def choose(s: State) -> None:
     if s.master is not None:
         s.claims[s.master] = None
     if s.quorate:
-        # Who is alone of a ring with a quorum is elected, and never acts: nobody takes over from such a master either.
+        # The start is over when a master can act. A daemon that is alone in a quorate ring is elected, and cannot.
         s.starting = s.starting and (s.master is None or not s.quorum.holds(s.group.present))
         _tell(s, standing)
 

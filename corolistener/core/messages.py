@@ -49,8 +49,8 @@ class Hello:
     `met` are the nodes that the sender, or a member that told it, has seen since the cluster started (core/start). `doubted`:
     its ledger is no witness of what was committed; `heard`: which nodes announced to have stored which version (core/witness).
     `weak`: why the sender's watchdog may stand still together with it (core/ledger, Known). `relied_on`: the settings that
-    others rely on (core/differences). `owner`: the cluster that its ledger belongs to (core/doubts); `owned`: since a
-    change, so that this cannot be forgotten.
+    others rely on (core/differences). `owner`: the cluster that its ledger belongs to (core/doubts); `owned`: the
+    ledger has had a change, so every majority knows that owner.
 
     `stop_ms`: its service cannot be killed and may run so long after its lease (0: no longer than `grace_ms`). `unattended`:
     those of `claims` whose daemon was not there when they were lost: the passing of time proves nothing about them. `first`:

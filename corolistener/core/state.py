@@ -144,6 +144,8 @@ class State:
     """Who may be serving: None while it can be asked, else since when it is out of sight."""
     unattended: set[NodeId] = field(default_factory=set)
     """Those of `claims` without a daemon that could stop the service, at their loss or now: only a proof ends the claim."""
+    absent: set[NodeId] = field(default_factory=set)
+    """Nodes that were declared absent in the open round. Which of them may be serving is known when it ends (core/claims)."""
     doubted: set[NodeId] = field(default_factory=set)
     """Those of `claims` that are not known to have served: nobody here remembers who did."""
     former: NodeId | None = None

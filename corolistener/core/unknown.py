@@ -29,9 +29,9 @@ def spared(s: State, name: VmName, now: Instant) -> bool:
 def over(s: State, now: Instant) -> bool:
     """Others may have adopted what is here, and this node does not know that; or it leaves after they heard of it. From its
     first lease on a process is like any other: what runs here runs under a lease."""
-    at = heard_at(s)
     if s.leased and not s.lease.valid(now):
         return True
+    at = heard_at(s)
     return at is not None and (s.mode is Mode.LEAVING or (now >= at + s.lease_ms and not s.lease.valid(now)))
 
 
@@ -50,7 +50,8 @@ def told(s: State, now: Instant) -> None:
 
 
 def look(s: State, now: Instant) -> None:
-    """Who was told before may be a quorum only now: votes are counted late, and a quorum device votes when it likes to."""
+    """Note when those that were told become a quorum. That may be later than the telling: votes are counted late, and a quorum
+    device may vote at any time."""
     if s.told_of_at is None and s.told_first is not None and s.quorum.needed:
         at, nodes = s.told_first
         if _enough(s, nodes):
@@ -68,7 +69,7 @@ def heard_at(s: State) -> Instant | None:
 
 
 def _enough(s: State, nodes: frozenset[NodeId]) -> bool:
-    """These are a quorum, or the device can make them one without this node's knowing."""
+    """These nodes are a quorum, or the device's votes can make them one before this node hears of it."""
     return s.quorum.holds(nodes) or (nodes != {s.me} and s.quorum.may_hold(nodes))
 
 

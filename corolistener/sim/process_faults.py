@@ -26,9 +26,9 @@ def _second_process(world: "World", node: NodeId, words: Sequence[str]) -> Undo:
     there = [corosync is not None]
 
     def say() -> None:
-        if not there[0] or world.totem.nodes.get(node) is not corosync:
+        if corosync is None or not there[0] or world.totem.nodes.get(node) is not corosync:
             return
-        heard = [item.data for item in corosync.ring.log[-REMEMBERED:] if item.data is not None]  # type: ignore[union-attr]
+        heard = [item.data for item in corosync.ring.log[-REMEMBERED:] if item.data is not None]
         data = heard[world.chance.vary(len(heard) - 1, 0, len(heard) - 1)] if heard else b"CL"
         world.totem.other(Item(node, data if not world.chance.happens(0.2) else data[:-3], pid=pid))
         world.heap.after(SAYS_MS, say)

@@ -72,6 +72,8 @@ class RestartChecker:
             return False  # it cannot start, and the small program may have let go of everything
         if any(world.machines[other].problems(world.options.cloud is not None) for other in each.ring.nodes):
             return False  # a new process looks at once whether it can serve
+        if world.machines[node].status_lies:
+            return False  # it asks once whether the service runs, and lets go of what the hook says is broken
         if each.next is None and daemon is not None and past < world.options.timing.restart_ms - EARLY_MS:
             each.next = daemon
         if each.next is None:

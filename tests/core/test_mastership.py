@@ -64,3 +64,31 @@ def test_nobody_is_admitted_while_an_agent_is_at_work_on_it() -> None:
     assert mastership._reconciled(s, OTHER)
     s.fencing.attempts[OTHER] = Attempt("boot-2", Ticket(7))
     assert not mastership._reconciled(s, OTHER)
+
+
+def test_the_first_master_of_a_start_stays_the_first_while_nobody_takes_over() -> None:
+    """It loses corosync, and for a moment nobody is master; who takes over from it is not the first."""
+    s = acting().state
+    s.starting, s.master, s.acting = True, None, False
+    s.nodes = (NodeEntry(ME, priority=50), NodeEntry(OTHER, priority=10))
+    mastership.choose(s)
+    assert (s.master, s.first) == (ME, ME)
+    s.starting, s.master = False, None
+    mastership.choose(s)
+    assert (s.master, s.first) == (ME, ME)
+    s.nodes = (NodeEntry(ME, priority=10), NodeEntry(OTHER, priority=50))
+    mastership.choose(s)
+    assert (s.master, s.first) == (OTHER, 0)
+
+
+def test_a_start_goes_on_while_no_master_can_act() -> None:
+    """A daemon that is alone in a quorate ring is elected, and has not most of the votes."""
+    s = acting().state
+    s.starting, s.master, s.acting, s.epoch = True, None, False, s.group.line
+    s.quorum.votes, s.quorum.needed = {ME: 1, OTHER: 1, THIRD: 1}, 3
+    s.nodes = (NodeEntry(ME, priority=50), NodeEntry(OTHER, priority=10))
+    mastership.choose(s)
+    assert s.starting
+    s.quorum.needed = 2
+    mastership.choose(s)
+    assert not s.starting

@@ -62,6 +62,19 @@ def test_its_users_pause_is_kept_labelled_and_told() -> None:
     assert not copy.failing
 
 
+def test_the_first_word_after_a_resumption_may_be_older_than_that() -> None:
+    """A list that was asked for before shows it suspended: that is not its user's will, and it is resumed once more."""
+    copies, copy = made(SUSPENDED)
+    done(copy, Deed.RESUME)
+    paused(copies)
+    assert copy.pause is Pause.CALL
+    assert step(copy) is Deed.RESUME
+    done(copy, Deed.RESUME)
+    runs(copies)
+    paused(copies)
+    assert copy.pause is Pause.USER, "it was seen running meanwhile"
+
+
 def test_its_users_pause_ends_when_its_user_resumes_it_and_the_label_goes() -> None:
     copies, copy = made()
     paused(copies, Pause.USER)

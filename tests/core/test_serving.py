@@ -1,15 +1,17 @@
 """How long the service may run without the lease, and whom the others wait for."""
 
+from dataclasses import replace
+
 from test_invariants import acting
 
-from corolistener.core import ability, mastership, serving
+from corolistener.core import ability, claims, line, mastership, serving
 from corolistener.core.actions import KillService, Multicast, StopService
 from corolistener.core.config import ConfigId, NodeEntry, Timing
 from corolistener.core.election import Candidate, elect, has_replica
 from corolistener.core.events import Probed
-from corolistener.core.group import NOWHERE, Group
+from corolistener.core.group import NOWHERE, Group, form
 from corolistener.core.ledger import Known
-from corolistener.core.messages import Able, Hello
+from corolistener.core.messages import Able, Absent, Hello
 from corolistener.core.view import Epoch, RingId
 from corolistener.ids import Instant, NodeId
 
@@ -79,6 +81,20 @@ def test_time_proves_nothing_about_a_node_that_was_lost_without_its_daemon() -> 
     assert not mastership.over(s, N2, Instant(1 << 40))
     s.unclaim(N2)
     assert N2 not in s.unattended
+
+
+def test_who_is_declared_absent_in_a_round_is_unattended_if_it_may_be_serving() -> None:
+    """The Hellos of the round were said before that, so its end must not forget it."""
+    s = acting().state
+    s.group.open, s.claims = True, {N2: None}
+    for node in (N2, N3):
+        line.absent_delivered(s, Absent(s.group.ring, node), Instant(0))
+    formed = form({N1: replace(hello(), claims=(N2,))}, s.group.ring)
+    claims.take(s, formed, Instant(0))
+    assert s.unattended == {N2}, "of the third nobody thinks that it may be serving"
+    assert not s.absent
+    claims.take(s, form({N1: hello(), N2: replace(hello(), holding=True)}, s.group.ring), Instant(0))
+    assert not s.unattended, "its daemon has spoken"
 
 
 def hello(epoch: Epoch = NOWHERE) -> Hello:

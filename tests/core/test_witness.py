@@ -157,3 +157,20 @@ def test_one_of_two_disks_that_forgot_nothing_is_enough_where_both_nodes_are_her
     s = state(*versions, nodes=2)
     s.keeping.ledger.known = {node: Known(node, "boot", 5000, 2000) for node in (N1, N2)}
     assert (witness.obstacle(s, keeping.enough, keeping.told) == "") == opens
+
+
+FIRST = Version(8, 0, 0, "run")
+
+
+def test_a_first_chapter_that_reached_few_disks_needs_no_majority_where_every_node_is_here() -> None:
+    """Nobody else could know more. With a change in it, or with a node out of sight, somebody could."""
+    versions = ((FIRST, ""), *[(NOTHING, "")] * 4)
+    s = state(*versions, nodes=5)
+    s.keeping.ledger.placements.clear()
+    s.keeping.ledger.known = {NodeId(node): Known(NodeId(node), "boot", 5000, 2000) for node in range(1, 6)}
+    assert witness.obstacle(s, keeping.enough, keeping.told) == ""
+    s.group.peers[N3] = replace(s.group.peers[N3], owned=True)
+    assert "(1) are no majority" in witness.obstacle(s, keeping.enough, keeping.told)
+    s.group.peers[N3] = replace(s.group.peers[N3], owned=False)
+    del s.group.peers[NodeId(5)]
+    assert "(1) are no majority" in witness.obstacle(s, keeping.enough, keeping.told)

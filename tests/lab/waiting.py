@@ -8,6 +8,7 @@ from lab.machine import LIMIT_S, poll
 
 if TYPE_CHECKING:
     from lab.cluster import Cluster
+    from lab.node import Node
 
 T = TypeVar("T")
 
@@ -31,14 +32,23 @@ def stays(condition: Callable[[], object], what: str, seconds: float, every: flo
 
 
 def tails(lines: int = 40) -> str:
-    """The last lines of what corosync, the daemon and libvirtd wrote on every node of every cluster that is up."""
-    parts = []
-    for node in (node for cluster in live for node in cluster.nodes):
+    """The last lines of what corosync, the daemon and libvirtd wrote on every node of every cluster that is up.
+
+    Before them in one line what became of each node: reports of a failure are cut in the middle.
+    """
+    nodes = [node for cluster in live for node in cluster.nodes]
+    parts = [", ".join(_became(node) for node in nodes)]
+    for node in nodes:
         for unit in ("corosync", "daemon", "libvirtd"):
             if text := node.output(unit):
                 exits = f", exits {node.exits(unit)}" if node.exits(unit) else ""
                 parts += [f"--- {node.name} {unit}{exits}", *text.splitlines()[-lines:]]
     return "\n".join(parts)
+
+
+def _became(node: "Node") -> str:
+    told = f" (watchdog: {'; '.join(node.dog.told)})" if node.dog is not None else ""
+    return f"{node.name} {'on' if node.on else 'off'}{told}"
 
 
 def unrest() -> set[str]:
