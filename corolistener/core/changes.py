@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from corolistener.core import recovery
 from corolistener.core.actions import Answer, Multicast, ReloadConfig
-from corolistener.core.config import ConfigId, OnTakeover
+from corolistener.core.config import Cluster, ConfigId, OnTakeover
 from corolistener.core.election import swapped
 from corolistener.core.events import ChangeAsked, Outcome, Result
 from corolistener.core.messages import (
@@ -28,6 +28,7 @@ from corolistener.core.messages import (
 from corolistener.core.notes import NoteCode
 from corolistener.core.rewrite import Cause, Request
 from corolistener.core.state import State, Void, Watch
+from corolistener.core.whole import Whole
 from corolistener.ids import Instant, NodeId, Ticket
 
 QUEUE_MOST = 16
@@ -101,10 +102,13 @@ def proposed(s: State, sender: NodeId, message: Proposed) -> None:
 
 
 def prepared(s: State, ticket: Ticket, outcome: Outcome) -> Outcome:
-    """An operator's file does not leave a node out that may run VMs: a machine that gets its number would pass for it."""
+    """An operator's file does not cost the quorum: corosync would lose it at the reload, and everything would stop until the
+    change is undone. It does not leave a node out that may run VMs: a machine that gets its number would pass for it."""
     request, cluster, ledger = s.rewrite.request, outcome.cluster, s.keeping.ledger
     if ticket != s.rewrite.ticket or request is None or not request.operators or cluster is None:
         return outcome
+    if why := _costs_quorum(s, cluster):
+        return Outcome(Result.FAILED, f"{why}: first start the nodes that are off; add a node when all others are there")
     listed = {entry.id for entry in cluster.nodes}
     for node in recovery.owed(s):
         if node not in listed and ledger.proven(node) is None:
@@ -112,6 +116,15 @@ def prepared(s: State, ticket: Ticket, outcome: Outcome) -> Outcome:
             mend = f"`corolistener fence {node}`, or switch it off and `corolistener fence --confirm {node}`"
             return Outcome(Result.FAILED, f"node {node} may still run {names}, and nothing proves that it does not: {mend}")
     return outcome
+
+
+def _costs_quorum(s: State, cluster: Cluster) -> str:
+    """Why the members are no quorum of what this file says; '' if they are, or if one vote of two is enough."""
+    whole = Whole.of_votes({entry.id: entry.votes for entry in cluster.nodes}, cluster.device)
+    if s.quorum.two_node or whole.most(s.group.present, s.quorum.device):
+        return ""
+    here = whole.of(s.group.present) + min(s.quorum.device, whole.device)
+    return f"{here} of {whole.all + whole.device} votes would be here then, and that is no quorum"
 
 
 def refused(s: State, message: Refused) -> None:

@@ -2,7 +2,8 @@
 
 Rules: behaviour/corolistener.md, "Roles". Highest priority first, equal priorities by the lower node id. A member is
 eligible if its daemon is in the group, its corosync.conf is the agreed one (or newer) and it is not disallowed. With a
-database, a node with `replication: off` is eligible only while no node with replication is a member.
+database, a node with `replication: off` is eligible only while no node with replication is a member, or has a daemon that is
+being restarted.
 """
 
 from collections.abc import Iterable
@@ -58,22 +59,27 @@ def obstacles(candidate: Candidate, agreed: ConfigId, replicated: bool) -> tuple
     return tuple(found)
 
 
-def has_replica(candidates: Iterable[Candidate], agreed: ConfigId, database: bool) -> bool:
+def has_replica(
+    candidates: Iterable[Candidate], agreed: ConfigId, database: bool, returning: Iterable[NodeEntry | None] = ()
+) -> bool:
     """A member holds a replica and could be master, so that nodes without one have to stand back: also where it is unable now,
-    because another node would begin without the data."""
+    because another node would begin without the data; and where its daemon is merely being restarted (`returning`)."""
     replicas = [each for each in candidates if database and each.entry is not None and each.entry.replication]
-    return any(set(obstacles(each, agreed, False)) <= {Ineligible.UNABLE} for each in replicas)
+    awaited = database and any(entry is not None and entry.replication for entry in returning)
+    return awaited or any(set(obstacles(each, agreed, False)) <= {Ineligible.UNABLE} for each in replicas)
 
 
-def elect(candidates: Iterable[Candidate], agreed: ConfigId, database: bool = False) -> NodeId | None:
-    """The master among `candidates`, or None where nobody is eligible.
+def elect(
+    candidates: Iterable[Candidate], agreed: ConfigId, database: bool = False, returning: Iterable[NodeEntry | None] = ()
+) -> NodeId | None:
+    """The master among `candidates`, or None where nobody is eligible. `returning`: nodes whose daemons are being restarted.
 
     Where nobody who could be master has the agreed file any more, the newest file among them counts: else a file edited
     by hand could leave the cluster without anybody to put it right. Where all who could be master are unable, the best of them
     is master.
     """
     candidates = tuple(candidates)
-    replicated = has_replica(candidates, agreed, database)
+    replicated = has_replica(candidates, agreed, database, returning)
     against = {each: obstacles(each, agreed, replicated) for each in candidates}
     eligible = [each for each in candidates if not against[each]]
     eligible = eligible or [each for each in candidates if against[each] == (Ineligible.UNABLE,)]

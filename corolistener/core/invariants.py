@@ -76,16 +76,21 @@ def _versions_rise(s: State, actions: list[Action], now: Instant) -> str | None:
 
 
 def _runs_where_placed(s: State, actions: list[Action], now: Instant) -> str | None:
-    """Nothing is started or resumed but under the lease, by a stable placement with this node, and outside a panic."""
+    """Nothing is started or resumed but under the lease, by a stable placement with this node, and outside a panic.
+
+    What is not in our care needs no placement: it is resumed where this node suspended it (strangers.amends).
+    """
     for action in actions:
         if not isinstance(action, StartVm | ResumeVm | MigrateVm):
             continue
         name = action.vm.name if isinstance(action, StartVm) else action.name
-        row = s.keeping.ledger.placements.get(name)
-        if row is None and (copy := s.copies.vms.get(name)) is not None:
+        row, copy = s.keeping.ledger.placements.get(name), s.copies.vms.get(name)
+        if row is None and copy is not None:
             row = s.keeping.ledger.row_of(copy.vm)  # it was renamed, and the ledger has its former name
         if not care.licensed(s, now) or s.copies.held or s.keeping.ledger.panic is not None:
             return f"{action} without leave"
+        if isinstance(action, ResumeVm) and copy is not None and copy.foreign:
+            continue
         if row is None or row.node != s.me or row.frozen or not keeping.firm(s, row.vm.name, keeping.stable(s)):
             return f"{action}, placed {row}"
         if bool(row.to) != isinstance(action, MigrateVm):

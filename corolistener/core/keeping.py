@@ -25,6 +25,7 @@ NOTHING = Version()
 def recalled(s: State, event: Recalled) -> None:
     """What the disk remembers; what it does not is nowhere else on this node."""
     s.keeping.ledger.take(event.rows)
+    s.keeping.sure = frozenset(s.keeping.ledger.known)
     s.keeping.unshelved.update(s.keeping.ledger.placements)
     s.keeping.version = s.keeping.stored = event.version
     s.blank = event.version == Version()
@@ -70,6 +71,8 @@ def count(s: State) -> None:
         have.add(node)
         if enough(s, have):
             keeping.reached = index
+            if index == version.index:
+                keeping.sure = frozenset(keeping.ledger.known)
             return
 
 
@@ -106,6 +109,7 @@ def chapter_delivered(s: State, sender: NodeId, message: Chapter) -> None:
     keeping.version = Version(seq, base.chapter + 1 if base.seq == seq else 0, 0, message.opener)
     if message.whole:
         keeping.take(message.rows, whole=True)
+    keeping.sure = frozenset(keeping.ledger.known)
     present = tuple(node for node in s.group.present if node in keeping.ledger.proofs)
     keeping.take(Rows(known=_announced(s), voided=present, cluster=keeping.ledger.cluster or message.opener))
     if keeping.doubt:

@@ -304,6 +304,8 @@ class Keeping:
     version: Version = Version()
     open: bool = False
     reached: int = -1
+    sure: frozenset[NodeId] = frozenset()
+    """The nodes that the ledger knew when all of it was last stable, or when this node took it from a disk or a chapter."""
     changed: dict[VmName, int] = field(default_factory=dict)
     acks: dict[NodeId, Version] = field(default_factory=dict)
     opening: Epoch | None = None

@@ -97,16 +97,14 @@ def weigh(s: State, now: Instant) -> None:
 
 def _weigh_all(s: State) -> None:
     """What all votes are, where anything may have changed it."""
-    quorum, known = s.quorum, tuple(s.keeping.ledger.known)
+    quorum, known = s.quorum, (frozenset(s.keeping.ledger.known), s.keeping.sure)
     made_from = (s.nodes, s.storing.cluster, known, quorum.votes, quorum.offered, quorum.two_node)
     if quorum.weighed == made_from:
         return
     quorum.weighed = made_from
     lists = (s.nodes, s.storing.cluster.nodes)
-    listed = {entry.id for entries in lists for entry in entries}
-    others = {node: quorum.votes.get(node, 1) for node in known if node not in listed}
-    quorum.wholes = wholes(lists, others, max(quorum.offered, s.storing.cluster.device))
-    quorum.exclusive = not quorum.two_node or len(listed | others.keys()) > 2
+    quorum.wholes = wholes(lists, known, quorum.votes, max(quorum.offered, s.storing.cluster.device))
+    quorum.exclusive = not quorum.two_node or len(frozenset[NodeId]().union(*(whole.nodes for whole in quorum.wholes))) > 2
     keeping.count(s)
 
 

@@ -14,7 +14,7 @@ from corolistener.core import (
     watchdog,
 )
 from corolistener.core.actions import KillService, Leave, Multicast, Reason, Until
-from corolistener.core.config import CloudAddress
+from corolistener.core.config import CloudAddress, NodeEntry
 from corolistener.core.duties import Duty, DutyName, wanted
 from corolistener.core.election import Candidate, elect, has_replica, obstacles
 from corolistener.core.lifecycle import Mode
@@ -49,7 +49,7 @@ def choose(s: State) -> None:
     # Who is master may stand with a file that others may not have: once it is none, the choice may be another one. All have to
     # come to it at the same place of the order, so at once.
     for _ in range(len(standing) + 1):
-        master = elect(standing, s.agreed, s.database)
+        master = elect(standing, s.agreed, s.database, _returning(s))
         if master == s.master:
             break
         s.master, s.offer = master, None
@@ -68,6 +68,10 @@ def choose(s: State) -> None:
         _tell(s, standing)
 
 
+def _returning(s: State) -> tuple[NodeEntry | None, ...]:
+    return tuple(s.entry(node) for node in s.group.pending)
+
+
 def _tell(s: State, standing: tuple[Candidate, ...]) -> None:
     view = s.view()
     differences.say(s)
@@ -76,7 +80,7 @@ def _tell(s: State, standing: tuple[Candidate, ...]) -> None:
         s.tell("master", NoteCode.NO_MASTER, ring=view.ring)
     else:
         s.tell("master", NoteCode.MASTER, node=s.master)
-    replicated = has_replica(standing, s.agreed, s.database)
+    replicated = has_replica(standing, s.agreed, s.database, _returning(s))
     for candidate in standing:
         whys = [why.value for why in obstacles(candidate, s.agreed, replicated)]
         if whys:

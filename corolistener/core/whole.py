@@ -5,7 +5,7 @@ smaller than the sum of all votes, after last_man_standing's window, after `coro
 a smaller file. Rule: safety.md, "Rules that attacks on the running system added", 3.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from corolistener.core.config import NodeEntry
@@ -18,6 +18,10 @@ class Whole:
 
     votes: tuple[tuple[NodeId, int], ...]
     device: int = 0
+
+    @staticmethod
+    def of_votes(votes: Mapping[NodeId, int], device: int) -> "Whole":
+        return Whole(tuple(sorted(votes.items())), device)
 
     @property
     def nodes(self) -> frozenset[NodeId]:
@@ -45,16 +49,23 @@ class Whole:
         return sum(votes for _, votes in self.votes)
 
 
-def wholes(lists: Iterable[tuple[NodeEntry, ...]], known: dict[NodeId, int], device: int) -> tuple[Whole, ...]:
-    """Every list that may be in force, each with the nodes that the ledger knows and it does not name (`known`: their votes).
+def wholes(
+    lists: Iterable[tuple[NodeEntry, ...]], known: Iterable[frozenset[NodeId]], votes: Mapping[NodeId, int], device: int
+) -> tuple[Whole, ...]:
+    """Every list that may be in force, each with the nodes that the ledger knows and it does not name; and the nodes that the
+    ledger knows alone. `votes`: those of nodes that no list names, else they have one.
 
     While a change of the list is under way both count, the one in force and the one on this node's disk: a majority of each
-    has a node in common with every majority of the other.
+    has a node in common with every majority of the other. The same holds for the nodes that the ledger knows (`known`: now,
+    and when all of it was last stable): nodes that were added while others are away are no majority without one of those that
+    had what was committed before.
     """
-    found: list[Whole] = []
-    for entries in lists:
-        votes = known | {entry.id: entry.votes for entry in entries}
-        whole = Whole(tuple(sorted(votes.items())), device)
-        if whole not in found:
-            found.append(whole)
-    return tuple(found)
+    entries = [{entry.id: entry.votes for entry in listed} for listed in lists]
+    every = {node: votes.get(node, 1) for nodes in known for node in nodes}
+    for each in entries:
+        every |= each
+    ledger = {node: every[node] for nodes in known for node in nodes}
+    found = [Whole.of_votes(ledger | listed, device) for listed in entries]
+    for alone in ({node: every[node] for node in nodes} for nodes in known if nodes):
+        found.append(Whole.of_votes(alone, min(device, sum(alone.values()) - 1)))  # it never outvotes all of them
+    return tuple(dict.fromkeys(found))

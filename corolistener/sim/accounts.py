@@ -37,18 +37,34 @@ def kept(world: "World", nodes: Iterable[NodeId]) -> bool:
     return 2 * votes(world, every & set(nodes)) > votes(world, every)
 
 
-def most(world: "World", nodes: Iterable[NodeId], device: bool) -> bool:
-    """These nodes, with the quorum device or without, have more than half of all votes."""
-    more, every = world.options.quorum.device, voters(world)
+def durable(world: "World", disks: Collection[NodeId], asked: NodeId) -> bool:
+    """Whatever is on these disks is known to every majority: of the nodes that their newest ledger knows, and of these together
+    with the nodes of a list that one of them has, or the node that is `asked`. No more can be said while the list changes."""
+    if not disks:
+        return False
+    known = set(max((world.machines[node].memory for node in disks), key=lambda memory: memory.version).ledger.known)
+    lists = [known | {entry.id for entry in world.machines[node].disk.load()[0].nodes} for node in (asked, *disks)]
+    alone = 2 * votes(world, known & set(disks)) > votes(world, known)
+    return alone and any(2 * votes(world, each & set(disks)) > votes(world, each) for each in lists)
+
+
+def most(world: "World", nodes: Iterable[NodeId], device: bool, every: frozenset[NodeId] | None = None) -> bool:
+    """These nodes, with the quorum device or without, have more than half of the votes of `every` node, or of all voters."""
+    more, every = world.options.quorum.device, voters(world) if every is None else every
     return 2 * (votes(world, every & set(nodes)) + more * device) > votes(world, every) + more
 
 
 def in_most(world: "World", node: NodeId) -> bool:
-    """This node is in a ring that lasts and has more than half of all votes."""
+    """This node is in a ring that lasts and has more than half of all votes; whom its ledger knows counts, listed or not."""
     corosync = world.totem.nodes.get(node)
     if corosync is None or not world.totem.lives(corosync.ring):
         return False
-    return most(world, corosync.ring.nodes, world.totem.arbiter.holder is corosync.ring)
+    every, own = voters(world), frozenset(entry.id for entry in world.machines[node].disk.load()[0].nodes)
+    device = world.totem.arbiter.holder is corosync.ring
+    # While a change of one node is under way either list will do: their majorities have a node in common.
+    lists = (every, own) if len(every ^ own) == 1 else (every,)
+    known = frozenset(world.machines[node].memory.ledger.known)
+    return any(most(world, corosync.ring.nodes, device, each | known) for each in lists)
 
 
 def taker(estate: "Estate", members: Collection[NodeId], ledger: Ledger, row: Placed) -> NodeId | None:

@@ -1,6 +1,6 @@
 """The corosync.conf of a scenario's cluster, and worlds made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from corolistener.ids import NodeId
 from corolistener.sim.votequorum import QuorumOptions
@@ -15,10 +15,14 @@ def text(
     replication: Sequence[str] = (),
     two_node: bool = False,
     quorum: QuorumOptions = PLAIN,
+    later: Collection[NodeId] = (),
 ) -> bytes:
-    """A file in the seed's manner, as corosync 3 takes it. Nodes are 1, 2 …; a priority of None is not written."""
+    """A file in the seed's manner, as corosync 3 takes it. Nodes are 1, 2 …; a priority of None is not written. Nodes that are
+    to come `later` are not listed."""
     nodes = ""
     for node, priority in enumerate(priorities, 1):
+        if node in later:
+            continue
         nodes += f"\tnode {{\n\t\tring0_addr: 172.31.224.{node}\n\t\tnodeid: {node}\n\t\tname: n{node}\n"
         if priority is not None:
             nodes += f"\t\tprio: {priority}\n"
@@ -36,9 +40,13 @@ def text(
 
 
 def world(
-    priorities: Sequence[int | None], options: Options | None = None, replication: Sequence[str] = (), seed: int | None = None
+    priorities: Sequence[int | None],
+    options: Options | None = None,
+    replication: Sequence[str] = (),
+    seed: int | None = None,
+    later: Collection[NodeId] = (),
 ) -> World:
-    """A world of as many nodes as there are priorities, all powered off."""
+    """A world of as many nodes as there are priorities, all powered off. Who is to come `later` cannot be started before."""
     options = options or Options()
-    file = text(priorities, replication=replication, two_node=options.two_node, quorum=options.quorum)
+    file = text(priorities, replication=replication, two_node=options.two_node, quorum=options.quorum, later=later)
     return World({NodeId(node): file for node in range(1, len(priorities) + 1)}, options, seed)

@@ -17,6 +17,7 @@ from corolistener.sim.care_faults import CARE_FAULTS
 from corolistener.sim.conditions import CONDITIONS, acting
 from corolistener.sim.fault import Fault, Undo
 from corolistener.sim.identity_faults import IDENTITY_FAULTS
+from corolistener.sim.list_faults import LIST_FAULTS
 from corolistener.sim.message_faults import MESSAGE_FAULTS
 from corolistener.sim.pause_faults import PAUSE_FAULTS
 from corolistener.sim.process_faults import PROCESS_FAULTS
@@ -84,6 +85,7 @@ def inject(world: World, fault: Entry) -> None:
     def end(undo: Undo, what: str) -> None:
         world.struck.append((world.heap.now, what))
         undo()
+        world.changed()
 
     def begin() -> None:
         if fault.when is None:
@@ -309,6 +311,6 @@ FAULTS |= SERVICE_FAULTS
 LEDGER_FAULTS = {**START_FAULTS, **STORE_FAULTS, **TIME_FAULTS}
 """Starts, stores that go back, and what stops time: drawn like those of VMs."""
 MORE_FAULTS = {**CARE_FAULTS, **LEDGER_FAULTS, **PAUSE_FAULTS}
-ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS, **IDENTITY_FAULTS, **PROCESS_FAULTS}
+ALL_FAULTS = {**FAULTS, **VM_FAULTS, **VOTES_FAULTS, **MORE_FAULTS, **IDENTITY_FAULTS, **PROCESS_FAULTS, **LIST_FAULTS}
 ALL_CONDITIONS = {**CONDITIONS, **VM_CONDITIONS}
 """Those of VMs are drawn only where there are VMs."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from corolistener.core.actions import SuspendVm
 from corolistener.core.ledger import Version
 from corolistener.ids import NodeId
+from corolistener.sim import accounts
 
 if TYPE_CHECKING:
     from corolistener.sim.totem import Corosync
@@ -57,7 +58,7 @@ class InstallChecker:
         well: it may vote for them at any time."""
         quorum, ring = self.world.options.quorum, corosync.ring
         there = [ring.votes[node] for node in corosync.group & ring.votes.keys()]
-        all_votes = sum(quorum.votes_of(node - 1) for node in self.world.machines) + quorum.device
+        all_votes = accounts.votes(self.world, accounts.voters(self.world)) + quorum.device
         return 2 * (sum(each.own for each in there) + quorum.device * (len(there) > 1)) > all_votes
 
     def just_heard(self, node: NodeId, since: int) -> bool:

@@ -27,6 +27,7 @@ class Pauses:
     def __init__(self, world: "World", estate: "Estate") -> None:
         self.world, self.estate = world, estate
         self.resumes: dict[tuple[NodeId, VmName, object], list[int]] = defaultdict(list)
+        self.instance: dict[tuple[NodeId, VmName], object] = {}
 
     def broken(self, node: NodeId, action: StartVm | ResumeVm) -> str | None:
         """Why this must not be asked, if it must not."""
@@ -47,8 +48,13 @@ class Pauses:
         return self._too_often(node, name, daemon, now)
 
     def _too_often(self, node: NodeId, name: VmName, daemon: object, now: int) -> str | None:
-        """It was resumed, and paused by a trouble of its own again, too many times in a row."""
+        """It was resumed, and paused by a trouble of its own again, too many times in a row. Where it crashed and was started
+        again, that counts anew."""
         times = self.resumes[node, name, daemon]
+        instance = self.estate.nodes[node].hypervisor.copies.get(name)
+        if self.instance.get((node, name)) is not instance:
+            self.instance[node, name] = instance
+            times.clear()
         failed = [at for at, each in self.estate.nodes[node].hypervisor.stumbles if each == name]
         times[:] = [at for at in times if at > now - WINDOW_MS] + [now]
         in_vain = [at for at in failed if at > now - WINDOW_MS]

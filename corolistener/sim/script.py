@@ -182,7 +182,8 @@ class Teller(VmVerbs, FaultVerbs):
             options.cloud = None
         replication = named["replication"].split(",") if "replication" in named else ()
         seed = int(named["seed"]) if "seed" in named else None
-        self.world = cluster.world(priorities[: int(count)], options, replication, seed)
+        later = [NodeId(int(each.removeprefix("n"))) for each in named.get("later", "").split(",") if each]
+        self.world = cluster.world(priorities[: int(count)], options, replication, seed, later)
         self.heard = 0
 
     def do_boot(self, *names: str) -> None:

@@ -24,5 +24,11 @@ class FaultVerbs:
         self.undo[fault, name] = faults.ALL_FAULTS[fault].strike(self.w, NodeId(int(name.removeprefix("n"))), words)
         self.w.changed()
 
+    def do_copy_file(self, name: str, *others: str) -> None:
+        """Somebody copies a node's corosync.conf to others."""
+        first, *nodes = [self.w.machines[NodeId(int(each.removeprefix("n")))] for each in (name, *others)]
+        for machine in nodes:
+            machine.disk.text = first.disk.text
+
     def do_fault_ends(self, fault: str, name: str) -> None:
         (self.undo.pop((fault, name)) or (lambda: None))()

@@ -12,17 +12,19 @@ from random import Random
 from corolistener.core.config import OnTakeover, Timing
 from corolistener.core.events import DeviceCame
 from corolistener.ids import NodeId
-from corolistener.sim import care_faults, checkers, cluster, service_faults
+from corolistener.sim import care_faults, checkers, cluster, list_faults, service_faults
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.episodes import episodes
 from corolistener.sim.fault import Fault
 from corolistener.sim.faults import ALL_CONDITIONS, ALL_FAULTS, FAULTS, IT, MASTER, MORE_FAULTS, Entry, inject
 from corolistener.sim.identity_faults import IDENTITY_FAULTS
+from corolistener.sim.list_faults import draw_lists
 from corolistener.sim.process_faults import other_processes
 from corolistener.sim.seeds_vms import draw_vms
 from corolistener.sim.seeds_votes import draw_votes, may_stay_off
 from corolistener.sim.vm_faults import VM_FAULTS
 from corolistener.sim.vms import read_options
+from corolistener.sim.votequorum import QuorumOptions
 from corolistener.sim.world import Options, Predicate, World
 
 NODES_LEAST, NODES_MOST = 2, 9
@@ -45,6 +47,9 @@ START_GRACE_MS = (60_000, 20_000, 20_000, 5000)
 CONDITIONAL = 0.25
 INSTALLED = 0.1
 """So many clusters are installed while their VMs run already."""
+GOES_BACK = "store-goes-back"
+"""One disk that is lost, beside nodes that stay off, that are removed, or that have few votes, may leave no majority of disks:
+then the ledger rightly waits for a human."""
 IDENTITIES = 0.35
 """In so many runs users and administrators change what their VMs are."""
 
@@ -67,6 +72,8 @@ class Plan:
     """The words of the command `vms`; none where there are no VMs."""
     absent: tuple[NodeId, ...] = ()
     """Nodes that are off for good in the end: their VMs have to run elsewhere."""
+    later: tuple[NodeId, ...] = ()
+    """Nodes that the file does not list at first."""
 
     def head(self) -> list[str]:
         """What was drawn besides the faults."""
@@ -96,6 +103,7 @@ class Plan:
             *["database"] * o.database,
             *["two_node"] * o.two_node,
             *o.quorum.words(),
+            *[f"later={','.join(f'n{node}' for node in self.later)}"] * bool(self.later),
         ]
         return [
             f"nodes {len(self.priorities)} {' '.join(words)}",
@@ -145,25 +153,29 @@ def draw(seed: int, nodes: tuple[int, int] = (NODES_LEAST, 5), faults_ms: int = 
     if not options.two_node:
         options.quorum, more = draw_votes(seed, names, now_first, ends)
         entries += more
-        if options.quorum.votes:  # one lost disk and the nodes that are off may have most of the votes: only a human helps then
-            entries = [each for each in entries if each.fault != "store-goes-back"]
         absent = absent if may_stay_off(options.quorum, names, absent) else ()
     if vms:  # drawn last, so that all else of a seed is what it was before
-        options.timing = replace(
-            options.timing, reconcile_ms=dice.choice(RECONCILE_MS), start_grace_ms=dice.choice(START_GRACE_MS)
-        )
+        reconcile_ms = dice.choice(RECONCILE_MS)
+        options.timing = replace(options.timing, reconcile_ms=reconcile_ms, start_grace_ms=dice.choice(START_GRACE_MS))
         if dice.random() < INSTALLED:
-            created = min((each.at for each in entries if each.fault == "vm-created"), default=now) + CREATING_MS // 2
-            anew = care_faults.installation(dice, boots, created)
-            entries += [Entry(at, fault, f"n{node}") for at, fault, node in anew]
+            entries += _installation(dice, boots, entries, now)
         if dice.random() < IDENTITIES:
             entries += _identities(dice, names, ends - faults_ms, ends, drawn.excluded)
     entries += [Entry(*each) for each in other_processes(seed, names, now_first, ends, "suspend" in " ".join(words))]
-    if any(each.fault == "store-goes-back" for each in entries):
-        absent = ()  # a lost disk beside nodes that stay off may be more than a minority: then the ledger waits for a human
+    plain = not options.two_node and options.quorum == QuorumOptions()
+    later, comings = draw_lists(seed, names, now_first, ends) if plain else ((), [])
+    if comings or options.quorum.votes:
+        entries = [each for each in entries if each.fault != GOES_BACK] + [Entry(*each) for each in comings]
+    if comings or any(each.fault == GOES_BACK for each in entries):
+        absent = ()
     return Plan(
-        seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent
+        seed, options, priorities, replication, quorum_first, tuple(boots), weights, tuple(entries), ends, words, absent, later
     )
+
+
+def _installation(dice: Random, boots: list[tuple[int, NodeId]], entries: list[Entry], now: int) -> list[Entry]:
+    created = min((each.at for each in entries if each.fault == "vm-created"), default=now) + CREATING_MS // 2
+    return [Entry(at, fault, f"n{node}") for at, fault, node in care_faults.installation(dice, boots, created)]
 
 
 def _weights(dice: Random, faults: Mapping[str, Fault]) -> tuple[tuple[str, int], ...]:
@@ -202,7 +214,7 @@ class Played:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.violation: str | None = None
-        self.world: World = cluster.world(plan.priorities, replace(plan.options), plan.replication, plan.seed)
+        self.world: World = cluster.world(plan.priorities, replace(plan.options), plan.replication, plan.seed, plan.later)
         self.world.totem.quorum_first = plan.quorum_first
 
     def play(self) -> None:
@@ -255,7 +267,7 @@ def heal(world: World, absent: Sequence[NodeId] = ()) -> None:
 
 def settle(world: World, absent: Sequence[NodeId] = ()) -> None:
     """Wait for what must come in the end; and then nothing may change any more. Raises checkers.Violated."""
-    steady = 0
+    steady, asked = 0, world.heap.now
     why: str | None = "not looked"
     for _ in range(HEALED_MS // 500):
         world.pass_time(500)
@@ -264,6 +276,11 @@ def settle(world: World, absent: Sequence[NodeId] = ()) -> None:
         for node in world.machines:  # corosync's unit starts it again when it was refused, and the daemon's as well
             world.start_corosync(node)
             world.start_daemon(node)
+        if world.heap.now - asked >= list_faults.AGAIN_MS:
+            asked = world.heap.now
+            for node in list_faults.outside(world):
+                if node not in absent:
+                    list_faults.join(world, node)
         why = checkers.unsettled(world, partly=bool(absent)) or checkers.undone(world, absent)
         steady = 0 if why is not None else steady + 500
         if steady >= STEADY_MS:

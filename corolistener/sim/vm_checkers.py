@@ -231,10 +231,13 @@ class VmChecker:
                 self.found(f"{what}({name}) on node {node} while it is being resumed on node {other}")
 
     def _placed_for_good(self, node: NodeId, name: VmName, what: str) -> None:
-        """A node starts a VM only for a placement with itself as target that is on the disks of a majority."""
+        """A node starts a VM only for a placement with itself as target that is on the disks of a majority. What its user has
+        let go, and nobody has in his care, it may let run on."""
         s = self.world.daemons[node].pump.core.state
         copy, ledger = self.estate.nodes[node].hypervisor.copies.get(name), s.keeping.ledger
         row = ledger.row_of(copy.vm) if copy is not None else ledger.placements.get(name)
+        if row is None and copy is not None and name in self.estate.users.let_go and what == ResumeVm.__name__:
+            return
         if row is None or node not in row.holders:
             self.found(f"{what}({name}) on node {node}, where it is not placed")
             return
@@ -361,13 +364,14 @@ class VmChecker:
             n for n, m in kept.items() if self.contains(m.version, version) or (m.was.seq and self.contains(m.was, version))
         ]
 
-    def _kept(self, version: Version) -> bool:
-        """It is on the disks of nodes with more than half of all nodes' votes."""
-        return accounts.kept(self.world, self._disks(version))
+    def _kept(self, version: Version, node: NodeId) -> bool:
+        """It is on the disks of nodes with more than half of all nodes' votes, as far as this node can tell."""
+        return accounts.durable(self.world, self._disks(version), node)
 
     def _on_disks(self, s: State, name: VmName) -> bool:
-        """The row of this VM, as a node knows it, is on the disks of a majority of all nodes."""
-        return s.keeping.open and self._kept(_version_of(s, name))
+        """The row of this VM, as a node knows it, is on the disks of a majority of all nodes, or was before the list grew."""
+        version = _version_of(s, name)
+        return s.keeping.open and (self.contains(self.top, version) or self._kept(version, s.me))
 
     def _stable_for_good(self, node: NodeId, s: State) -> None:
         """What is stable is on the disks of a majority, and whatever is stable later was made from it."""
@@ -380,7 +384,7 @@ class VmChecker:
             return
         version = replace(s.keeping.version, index=upto)
         if self.contains(version, self.top):
-            if not self._kept(version):
+            if not self._kept(version, node):
                 self.found(f"node {node} takes version {version} to be stable: it is on the disks of {self._disks(version)}")
             self.top = version
         elif not self.contains(self.top, version):

@@ -334,7 +334,7 @@ class World:
 
     def power_on(self, node: NodeId, pull: bool = True, daemon: bool = True, corosync: bool = True) -> None:
         machine = self.machines[node]
-        if machine.powered:
+        if machine.powered or machine.disk.load()[0].node(node) is None:  # nothing is installed there yet
             return
         machine.powered, machine.boot = True, machine.boot + 1
         self.offset[node] = 1_000_000 * node + 5_000 * machine.boot - self.heap.now

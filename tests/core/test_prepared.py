@@ -75,3 +75,39 @@ def test_what_failed_or_leaves_nobody_out_is_as_it_was() -> None:
     assert cluster is not None
     all_there = replace(WITHOUT, cluster=replace(cluster, nodes=(*cluster.nodes, NodeEntry(GONE))))
     assert changes.prepared(rewriting(), T, all_there) is all_there
+
+
+def adding(*votes: int, device: int = 0) -> Outcome:
+    """A list of nodes with these votes, of which the first two are here."""
+    nodes = tuple(NodeEntry(NodeId(node), votes=each) for node, each in enumerate(votes, 1))
+    return Outcome(Result.DONE, cluster=Cluster(NEW, "VMmanager", nodes, device=device))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "two_node", "casts", "why"),
+    [
+        (adding(1, 1, 1), False, 0, ""),
+        (adding(1, 1, 1, 1), False, 0, "2 of 4 votes"),
+        (adding(1, 1, 2), False, 0, "2 of 4 votes"),
+        (adding(2, 1, 2), False, 0, ""),
+        (adding(1, 1, 1, 1, device=1), False, 0, "2 of 5 votes"),
+        (adding(1, 1, 1, 1, device=1), False, 1, ""),
+        (adding(1, 1, 1, 1), True, 0, ""),
+    ],
+)
+def test_a_file_that_would_cost_the_quorum_is_refused_before_it_is_written(
+    wanted: Outcome, two_node: bool, casts: int, why: str
+) -> None:
+    s = rewriting()
+    _proven(s)
+    s.quorum.two_node, s.quorum.device = two_node, casts
+    found = changes.prepared(s, T, wanted)
+    assert (found is wanted) is not bool(why)
+    assert found is wanted or (found.result is Result.FAILED and found.why.startswith(f"{why} would be here then"))
+
+
+def test_what_the_cluster_itself_needs_is_not_refused_for_that() -> None:
+    s = rewriting()
+    _our_own(s)
+    wanted = adding(1, 1, 1, 1)
+    assert changes.prepared(s, T, wanted) is wanted

@@ -9,6 +9,7 @@ from corolistener.ids import NodeId
 from corolistener.sim import script
 from corolistener.sim.conditions import CONDITIONS
 from corolistener.sim.faults import FAULTS, VOTES_FAULTS, Entry, entry, inject
+from corolistener.sim.list_faults import LIST_FAULTS
 from corolistener.sim.process_faults import PROCESS_FAULTS
 from corolistener.sim.seeds import Plan, Played, draw, play
 from corolistener.sim.shrink import shortest, shrink
@@ -54,7 +55,7 @@ def test_what_was_drawn_is_said_first() -> None:
 
 def test_all_faults_and_conditions_are_drawn() -> None:
     drawn = [each for seed in range(100) for each in draw(seed).entries]
-    assert {each.fault for each in drawn} == {*FAULTS, *VOTES_FAULTS, *PROCESS_FAULTS}
+    assert {each.fault for each in drawn} == {*FAULTS, *VOTES_FAULTS, *PROCESS_FAULTS, *LIST_FAULTS}
     assert {each.when for each in drawn} == {None, *CONDITIONS}
 
 

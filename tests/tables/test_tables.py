@@ -48,11 +48,13 @@ def _candidate(text: str) -> Candidate:
 
 @pytest.mark.parametrize("row", rows("election.txt"))
 def test_election(row: Row) -> None:
-    members = [_candidate(text) for text in row["members"].split()]
+    words = row["members"].split()
+    members = [_candidate(text) for text in words if not text.endswith("/ret")]
+    returning = [_candidate(text.removesuffix("/ret")).entry for text in words if text.endswith("/ret")]
     database = row["database"] == "yes"
     for order in (members, members[::-1]):
-        assert str(elect(order, AGREED, database) or "-") == row["master"]
-    replicated = has_replica(members, AGREED, database)
+        assert str(elect(order, AGREED, database, returning) or "-") == row["master"]
+    replicated = has_replica(members, AGREED, database, returning)
     against = [f"{each.id}:{why.value}" for each in members for why in obstacles(each, AGREED, replicated)]
     assert " ".join(against) == row["against"]
 
