@@ -6,6 +6,8 @@ this process.
 
 - Only the daemon is heard. Of a process that has not said Hello only counts that it says something, and that another daemon has
   ended for good (Vacated, which names its process, too).
+- What a process committed before its Hello (Committed) counts when the Hello tells that it is the daemon: the others of its
+  former line have taken it in at once, and all of the next line have to agree on the file.
 - A node is in the group while any process of it is. Once the daemon has left and only processes are there that were beside it
   when it said Hello, the node is not, until somebody joins: whoever has just joined cannot know them from a daemon that has not
   spoken, and all have to agree on who is there. Such a process is waited for like a daemon that is silent.
@@ -19,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from corolistener.core.events import BadMessage, CorosyncLost, Delivered, Departure, Event, GroupChanged, Speaking
-from corolistener.core.messages import Hello, Vacated
+from corolistener.core.messages import Committed, Hello, Vacated
 from corolistener.core.notes import NoteCode
 from corolistener.core.out import Out
 from corolistener.ids import NodeId
@@ -39,6 +41,8 @@ class Processes:
     said: dict[NodeId, int] = field(default_factory=dict)
     beside: dict[NodeId, frozenset[int]] = field(default_factory=dict)
     gone: set[NodeId] = field(default_factory=set)
+    early: dict[tuple[NodeId, int], Event] = field(default_factory=dict)
+    """The last Committed of each process of another node whose daemon has not said Hello in this group."""
 
     def sift(self, event: Event, out: Out) -> tuple[Event, ...]:
         """What the event means for nodes; nothing, if it is of a process that is no daemon."""
@@ -46,14 +50,17 @@ class Processes:
             case GroupChanged(members, processes=processes):
                 return (event,) if members and not processes else self._changed(event)
             case Delivered(sender, Hello() as hello, pid) if pid and hello.pid in (0, pid):
-                return (*self._spoke(sender, pid, out), event) if sender != self.me or pid == self.pid else ()
+                return self._hello(event, sender, pid, out) if sender != self.me or pid == self.pid else ()
+            case Delivered(sender, Committed(), pid) if pid and self._daemon(sender) is None:
+                self.early[sender, pid] = event
+                return ()
             case Delivered(sender, message, pid) if pid:
                 named = isinstance(message, Vacated) and message.pid in (0, pid)
                 return (event,) if named or self._daemon(sender) == pid else ()
             case BadMessage(sender, _, pid) | Speaking(sender, pid) if pid:
                 return (event,) if self._daemon(sender) in (None, pid) else ()
             case CorosyncLost():
-                for kept in (self.here, self.said, self.beside, self.gone):
+                for kept in (self.here, self.said, self.beside, self.gone, self.early):
                     kept.clear()
         return (event,)
 
@@ -71,6 +78,7 @@ class Processes:
 
     def _changed(self, event: GroupChanged) -> tuple[Event, ...]:
         before, self.here = self.here, _by_node(event.processes)
+        self.early.clear()  # who says Hello after this knows of it
         lost: dict[NodeId, Departure] = {}
         for node, why in event.left:
             there = self.here.get(node, NOBODY)
@@ -89,6 +97,10 @@ class Processes:
     @property
     def _members(self) -> tuple[NodeId, ...]:
         return tuple(sorted(set(self.here) - self.gone))
+
+    def _hello(self, event: Event, node: NodeId, pid: int, out: Out) -> tuple[Event, ...]:
+        early = self.early.pop((node, pid), None)
+        return (*self._spoke(node, pid, out), *([early] if early is not None else []), event)
 
     def _spoke(self, node: NodeId, pid: int, out: Out) -> tuple[Event, ...]:
         """A daemon says Hello."""

@@ -7,7 +7,7 @@ import pytest
 
 from corolistener.core.config import ConfigId
 from corolistener.core.events import BadMessage, CorosyncLost, Delivered, Departure, Event, GroupChanged, Speaking
-from corolistener.core.messages import Farewell, Heartbeat, Hello, Message, Vacated
+from corolistener.core.messages import Committed, Farewell, Heartbeat, Hello, Message, Vacated
 from corolistener.core.notes import Note, NoteCode
 from corolistener.core.out import Out
 from corolistener.core.processes import Processes
@@ -169,3 +169,26 @@ def test_events_without_processes_pass_as_they_are() -> None:
 def test_without_corosync_nothing_is_known(group: Group) -> None:
     assert group.processes.sift(CorosyncLost(), group.out) == (CorosyncLost(),)
     assert group.processes == Processes(ME, OWN)
+
+
+@pytest.mark.parametrize(
+    ("speaks", "again", "counts"),
+    [
+        (DAEMON, False, True),
+        (STRANGER, False, False),
+        (DAEMON, True, False),
+    ],
+)
+def test_what_was_committed_before_the_first_hello_counts_with_it(speaks: int, again: bool, counts: bool) -> None:
+    """The others have taken it in before they said Hello, and this node would be of their line with an older file (seed 4367).
+    If the group changes once more, all Hellos of it are later ones."""
+    group = Group()
+    group.joins((ME, OWN))
+    group.joins((OTHER, DAEMON), (OTHER, STRANGER))
+    committed = Committed(ConfigId(2, "b"), ConfigId(1, "a"), ())
+    assert group.says(OTHER, DAEMON, committed) == []
+    if again:
+        group.joins((NodeId(7), 71))
+    found = [each.message for each in group.says(OTHER, speaks, hello(speaks)) if isinstance(each, Delivered)]
+    assert found == [*[committed] * counts, hello(speaks)]
+    assert group.says(OTHER, speaks, committed) != [], "the daemon is known now"
