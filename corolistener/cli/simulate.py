@@ -40,6 +40,7 @@ WORDS = {
     "WithdrawConfig": "takes its new corosync.conf back",
     "ReloadConfig": "asks corosync to reload",
     "KillNode": "ends corosync on a member",
+    "TellExpected": "tells votequorum how many votes to expect",
 }
 """What an action does; the rest are notes, which are shown as in the log."""
 

@@ -327,11 +327,16 @@ class KillNode:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedWatchdog:
-    """Keep the watchdog quiet. Lane `watchdog`.
+class TellExpected:
+    """Tell votequorum how many votes to expect, on every member. Lane `corosync`."""
 
-    `until` None: everything is confirmed suspended, and that needs no lease.
-    """
+    ticket: Ticket
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWatchdog:
+    """Keep the watchdog quiet; `until` None: everything is confirmed suspended, and that needs no lease. Lane `watchdog`."""
 
     ticket: Ticket
     until: Until | None
@@ -388,6 +393,7 @@ TicketedAction = (
     | Fence
     | Spare
     | KillNode
+    | TellExpected
     | FeedWatchdog
     | DisarmWatchdog
 )

@@ -55,7 +55,7 @@ class QuorumChanged:
 @dataclass(frozen=True, slots=True)
 class VotesCounted:
     """votequorum's numbers: the votes needed, each node's, and what is expected in all. `device`: what the quorum device casts
-    for us; `offered`: what it could cast."""
+    for us; `offered`: what it could cast; `own`: what this corosync expects itself, 0 where that is not known."""
 
     quorum: int
     votes: tuple[tuple[NodeId, int], ...]
@@ -63,6 +63,7 @@ class VotesCounted:
     device: int = 0
     two_node: bool = False
     offered: int = 0
+    own: int = 0
 
 
 @dataclass(frozen=True, slots=True)

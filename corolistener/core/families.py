@@ -32,6 +32,7 @@ from corolistener.core.actions import (
     SuspendVm,
     TakeDatabase,
     TakeLock,
+    TellExpected,
     TicketedAction,
     WithdrawConfig,
 )
@@ -59,7 +60,7 @@ def family_of(action: TicketedAction) -> Family:
             return "fence"
         case FeedWatchdog() | DisarmWatchdog():
             return "watchdog"
-        case KillNode():
+        case KillNode() | TellExpected():
             return "corosync"
         case _:
             assert_never(action)

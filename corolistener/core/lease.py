@@ -24,6 +24,8 @@ class Quorum:
     votes: dict[NodeId, int] = field(default_factory=dict)
     device: int = 0
     expected: int = 0
+    own: int = 0
+    """What this corosync expects itself; `expected` is the highest number among the members."""
     exclusive: bool = True
     """No two partitions can both be quorate. False only for two_node among two nodes."""
     said: bool = False
@@ -55,6 +57,16 @@ class Quorum:
     def _of(self, nodes: Iterable[NodeId]) -> int:
         """Their votes; every heartbeat asks."""
         return sum(map(self.votes.__getitem__, self.votes.keys() & nodes))
+
+
+@dataclass(slots=True)
+class Recount:
+    """See core/recount. `had`: the ring that was quorate last. `until`: until when votequorum is watched, because quorum went
+    on a ring that stayed: no node was lost, so a reload or an operator did that. `since`: since when it asks for too much."""
+
+    had: RingId = NO_RING
+    until: Instant | None = None
+    since: Instant | None = None
 
 
 @dataclass(slots=True)

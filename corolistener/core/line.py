@@ -129,6 +129,7 @@ def _in_reload(s: State, now: Instant) -> Watch | None:
 def votes_counted(s: State, event: VotesCounted) -> None:
     s.quorum.needed, s.quorum.device, s.quorum.expected = event.quorum, event.device, event.expected
     s.quorum.votes, s.quorum.two_node, s.quorum.offered = dict(event.votes), event.two_node, event.offered
+    s.quorum.own = event.own
     s.lease.stirred = True
     _weigh_all(s)
     keeping.count(s)

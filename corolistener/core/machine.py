@@ -20,6 +20,7 @@ from corolistener.core import (
     mastership,
     orders,
     passes,
+    recount,
     recovery,
     serving,
     unreconciled,
@@ -168,6 +169,7 @@ class Core:
         care.say(s, now)
         recovery.decide(s, now)
         unreconciled.end(s, now)
+        recount.tend(s, now)
         s.silent = all(map(passes.ends_there, s.out.actions[before:]))
         s.due = self._due()
 
@@ -190,6 +192,7 @@ class Core:
                 line.group_changed(s, event, now)
             case QuorumChanged():
                 line.quorum_changed(s, event, now)
+                recount.heard(s, event, now)
             case VotesCounted():
                 line.votes_counted(s, event)
             case CorosyncLost():
@@ -371,7 +374,7 @@ class Core:
         at += leaving.deadline(s)
         at += recovery.deadline(s)
         at += unreconciled.deadline(s)
-        at.append(keeping.deadline(s))
+        at += [keeping.deadline(s), recount.deadline(s)]
         if s.void is not None:
             at.append(s.void.until)
         if s.acting:

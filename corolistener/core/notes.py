@@ -22,6 +22,7 @@ class NoteCode(Enum):
     QUORUM_LOST = "quorum-lost"
     FOREIGN_COROSYNC = "corosync-foreign"
     SMALLER_CLAIM = "quorum-not-enough"
+    RECOUNTED = "votes-recounted"
     VIEW = "view"
     MASTER = "master"
     NO_MASTER = "no-master"

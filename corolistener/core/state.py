@@ -11,7 +11,7 @@ from corolistener.core.election import rank
 from corolistener.core.events import Running
 from corolistener.core.fencing import Fencing
 from corolistener.core.group import Group
-from corolistener.core.lease import Lease, Quorum
+from corolistener.core.lease import Lease, Quorum, Recount
 from corolistener.core.ledger import Keeping
 from corolistener.core.lifecycle import Mode, Phase
 from corolistener.core.messages import Alarm, Offer
@@ -79,6 +79,7 @@ class State:
 
     out: Out = field(default_factory=Out)
     quorum: Quorum = field(default_factory=Quorum)
+    recount: Recount = field(default_factory=Recount)
     runs: Running | None = None
     """What corosync here says that it runs with; None until it has been asked."""
     lease: Lease = field(default_factory=Lease)

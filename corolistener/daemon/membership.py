@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from corolistener.core import events as e
-from corolistener.core.actions import KillNode
+from corolistener.core.actions import KillNode, TellExpected
 from corolistener.core.events import Outcome, Result
 from corolistener.core.messages import Message
 from corolistener.core.view import RingId
@@ -25,7 +25,6 @@ from corolistener.corosync.errors import CsError, Interrupt, NotExist, TryAgain
 from corolistener.corosync.handle import Handle
 from corolistener.corosync.values import RingId as CorosyncRing
 from corolistener.daemon.notes import Log
-from corolistener.daemon.recount import Recount
 from corolistener.engine.speech import Heard, heard
 from corolistener.errors import CorolistenerError, EffectError
 from corolistener.ids import NodeId
@@ -173,6 +172,7 @@ class _Handles:
             info.qdevice_votes if casting else 0,
             bool(info.flags & votequorum.Flag.TWO_NODE),
             info.qdevice_votes if info.flags & votequorum.Flag.QDEVICE_REGISTERED else 0,
+            self.votes.getinfo(0).expected_votes,
         )
 
 
@@ -190,7 +190,7 @@ class Membership:
         self._time = asyncio.Event()
         self._gone = asyncio.Event()
         self._nodes: set[int] = set()
-        self._recount = Recount(log)
+        self._quorate = False
         self._retired = False
         self._connections = 0
 
@@ -247,7 +247,6 @@ class Membership:
         finally:
             self._handles = None
             self._unwatch()
-            self._recount.forget()
             inquiring.cancel()
         self._post([e.CorosyncLost()])
         await asyncio.gather(inquiring, return_exceptions=True)
@@ -309,7 +308,7 @@ class Membership:
         for value in values:
             if isinstance(value, quorum.QuorumChanged):
                 self._nodes.update(value.nodes)
-                self._recount.quorum_changed(value)
+                self._quorate = value.quorate
                 found.append(e.QuorumChanged(_ring(value.ring), value.quorate))
         if found:
             self._post(found)
@@ -320,8 +319,9 @@ class Membership:
         asked = [asyncio.create_task(self._count.wait()), asyncio.create_task(self._time.wait())]
         try:
             while True:
-                await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-                times, counts = self._time.is_set(), self._count.is_set()
+                pause = None if self._quorate else ASK_S  # not every announcement that costs the quorum is told
+                done, _ = await asyncio.wait(asked, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                times, counts = self._time.is_set(), self._count.is_set() or not done
                 self._time.clear()
                 self._count.clear()
                 try:
@@ -337,7 +337,9 @@ class Membership:
                 except CsError as error:
                     self._lost(error)
                     return
-                asked = [asyncio.create_task(self._count.wait()), asyncio.create_task(self._time.wait())]
+                for number, news in enumerate((self._count, self._time)):
+                    if asked[number].done():
+                        asked[number] = asyncio.create_task(news.wait())
         finally:
             for task in asked:
                 task.cancel()
@@ -370,12 +372,15 @@ class Membership:
         """Make corosync reload everywhere, until it runs `version` here. Raises CsError, EffectError where it does not."""
         await asyncio.to_thread(_reload, version)
 
-    async def perform(self, action: KillNode) -> Outcome:
+    async def perform(self, action: KillNode | TellExpected) -> Outcome:
         """The lane `corosync`. Raises EffectError where corosync here does not take it."""
         try:
-            await asyncio.to_thread(_kill, action.node)
+            if isinstance(action, KillNode):
+                await asyncio.to_thread(_kill, action.node)
+            else:
+                await asyncio.to_thread(_expect, action.votes)
         except (CorolistenerError, CsError) as error:
-            raise EffectError("KillNode", str(error)) from error
+            raise EffectError(type(action).__name__, str(error)) from error
         return Outcome(Result.DONE)
 
 
@@ -391,6 +396,14 @@ def _others() -> tuple[NodeId, ...]:
 def _kill(node: NodeId) -> None:
     with cfg.Cfg() as handle:
         handle.kill_node(node, "corolistener: it was left behind, and cannot put its VMs in order")
+
+
+def _expect(votes: int) -> None:
+    """Only what this corosync expects itself, also now: since it was decided it may have read another file."""
+    with votequorum.VoteQuorum() as handle:
+        if (own := handle.getinfo(0).expected_votes) != votes:
+            raise CorolistenerError(f"votequorum expects {own} votes by now, not {votes}")
+        handle.setexpected(votes)
 
 
 def _reload(version: int) -> None:

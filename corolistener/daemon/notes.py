@@ -27,6 +27,7 @@ _WARNINGS = frozenset(
     {
         NoteCode.QUORUM_LOST,
         NoteCode.SMALLER_CLAIM,
+        NoteCode.RECOUNTED,
         NoteCode.FOREIGN_COROSYNC,
         NoteCode.NO_MASTER,
         NoteCode.LEASE_ENDED,

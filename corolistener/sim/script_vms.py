@@ -16,6 +16,7 @@ from corolistener.core.actions import (
     StartVm,
     StopVm,
     SuspendVm,
+    TellExpected,
     TicketedAction,
 )
 from corolistener.core.notes import NoteCode
@@ -68,6 +69,8 @@ def shown_vm(action: TicketedAction) -> str | None:
             return f"Fence(n{action.node})"
         case Spare() | KillNode():
             return f"{type(action).__name__}(n{action.node})"
+        case TellExpected():
+            return f"TellExpected({action.votes})"
     return ""
 
 

@@ -177,7 +177,9 @@ def counted(ring: Members, node: NodeId) -> VotesCounted:
     here = ring[node]
     votes = dict(here.file.votes) | {other: each.own for other, each in ring.items()}
     two_node, offered = here.file.two_node, here.file.device
-    return VotesCounted(needed(ring, node), tuple(sorted(votes.items())), here.expected, here.device, two_node, offered)
+    return VotesCounted(
+        needed(ring, node), tuple(sorted(votes.items())), here.expected, here.device, two_node, offered, here.expected
+    )
 
 
 def stands_alone(ring: Members) -> bool:

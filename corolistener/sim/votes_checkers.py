@@ -8,26 +8,57 @@ from typing import TYPE_CHECKING
 
 from corolistener.core.state import State
 from corolistener.ids import NodeId
-from corolistener.sim import accounts
+from corolistener.sim import accounts, votequorum
 
 if TYPE_CHECKING:
-    from corolistener.sim.world import World
+    from corolistener.sim.rings import Ring
+    from corolistener.sim.world import Daemon, World
 
 SLACK_MS = 50
+RECOUNTED_MS = 6000
+"""A quorum that only votequorum's lost count costs is back so soon, where a daemon goes on all the time."""
 
 
 class ClaimChecker:
     """`most`: when each node was last in a lasting ring with more than half of all votes, as far as its daemon has heard.
-    `both`: since when two nodes act as master beside each other."""
+    `both`: since when two nodes act as master beside each other. `had`: the ring in which each node's daemon was quorate last.
+    `stuck`: since when its votequorum asks for more votes than it expects, on a ring that was quorate."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
         self.most: dict[NodeId, int] = {}
         self.both: dict[tuple[NodeId, NodeId], int] = {}
+        self.had: dict[NodeId, tuple[Daemon, Ring]] = {}
+        self.stuck: dict[NodeId, int] = {}
 
     def look(self, able: dict[NodeId, State]) -> str | None:
         """The first violation, or None."""
-        return self._small_claim(able) or self._two_masters(able)
+        return self._small_claim(able) or self._two_masters(able) or self._lost_count()
+
+    def _lost_count(self) -> str | None:
+        """Announcements of a reload have crossed: that is put right by whoever had the quorum and is still there."""
+        now, totem = self.world.heap.now, self.world.totem
+        for node, daemon in self.world.daemons.items():
+            corosync = totem.nodes.get(node)
+            if (
+                corosync is None
+                or not daemon.connected
+                or not daemon.responsive
+                or daemon.asked
+                or not totem.lives(corosync.ring)
+            ):
+                self.had.pop(node, None)
+            elif totem.quorate(node):
+                self.had[node] = daemon, corosync.ring
+            votes = corosync.ring.votes if corosync is not None else {}
+            there = votequorum.total(votes) if votes else 0
+            fair = votequorum.half(max(votes[node].expected, there)) if node in votes else 0
+            wrong = corosync is not None and self.had.get(node) == (daemon, corosync.ring) and not totem.quorate(node)
+            if not (wrong and not votes[node].waits and fair <= there and fair < votequorum.needed(votes, node)):
+                self.stuck.pop(node, None)
+            elif now > self.stuck.setdefault(node, now) + RECOUNTED_MS:
+                return f"node {node} has had no quorum since {self.stuck[node]}, only because votequorum has lost count"
+        return None
 
     def _small_claim(self, able: dict[NodeId, State]) -> str | None:
         """No lease outlives a majority: what corosync may call a quorum without one is nobody's to act on.

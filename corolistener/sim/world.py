@@ -18,6 +18,7 @@ from corolistener.core.actions import (
     ReloadConfig,
     StartService,
     StopService,
+    TellExpected,
     TicketedAction,
 )
 from corolistener.core.config import CloudAddress, Config, OnTakeover, Serving, Timing
@@ -38,7 +39,7 @@ from corolistener.core.notes import Note
 from corolistener.engine.ports import Cancel, Effect, Finish
 from corolistener.engine.speech import Heard
 from corolistener.ids import Instant, NodeId
-from corolistener.sim import checkers, serving
+from corolistener.sim import checkers, corosync_lane, serving
 from corolistener.sim.conffile import Disk
 from corolistener.sim.conffile import read as file_read
 from corolistener.sim.heap import Chance, Heap
@@ -218,9 +219,8 @@ class Daemon:
         def carry_out() -> Outcome:
             world.checker.before(machine, action)
             text, file = machine.disk.text, machine.disk.load()[0].id if family_of(action) == "config" else None
-            if isinstance(action, KillNode):
-                world.kill(machine.id, action.node)
-                return Outcome(Result.DONE)
+            if isinstance(action, KillNode | TellExpected):
+                return corosync_lane.carry_out(world, machine.id, action)
             outcome = do(machine, action, lambda: world.reload(machine.id))
             if file is not None and machine.disk.text != text:
                 world.checker.after(machine, action, file)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from corolistener.core import changes, line, mastership, whole
+from corolistener.core import changes, line, mastership, recount, whole
 from corolistener.core.config import NodeEntry
 from corolistener.core.lease import Quorum
 from corolistener.core.whole import Whole
@@ -24,5 +24,6 @@ VOTES: dict[str, list[tuple[Any, str, Any]]] = {
     "nodes that were added are a majority alone": [(line, "wholes", _lists_alone)],
     "a change may cost the quorum": [(changes, "_costs_quorum", lambda s, cluster: "")],
     "a replica whose daemon is restarted is none": [(mastership, "_returning", lambda s: ())],
+    "votequorum is never told what it expects": [(recount, "tend", lambda s, now: None)],
     "any corosync is the cluster's own": [(line, "foreign", lambda s: "")],
 }

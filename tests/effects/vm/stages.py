@@ -63,7 +63,7 @@ class Listener:
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.capacities: list[Capacity | None] = []
         self.copies: dict[VmName, Copied] = {}
-        self.ended: dict[VmName, bool] = {}
+        self.ended: dict[VmName, bool | None] = {}
         self.texts: dict[tuple[VmName, str], bytes] = {}
         self.known = False
 
@@ -74,7 +74,7 @@ class Listener:
                 assert all((each.vm.name, each.vm.definition) in self.texts for each in copies if each.vm.definition)
                 self.copies, self.known = {each.vm.name: each for each in copies}, True
             case CopyChanged(name=name, copy=None, by_user=by_user):
-                if self.copies.pop(name, None) is not None or by_user:
+                if self.copies.pop(name, None) is not None or by_user or self.ended.get(name, False) is None:
                     self.ended[name] = by_user
             case CopyChanged(name=name, copy=copy):
                 assert copy is not None
