@@ -3,7 +3,7 @@
 At a reload every node reads its own file and announces what it expects, but only if that is new to it, and only an announcement
 lets the quorum fall. Where files differ meanwhile, announcements can cross so that all expect 3 votes in the end and yet ask
 for 4. Nothing that is read later is new to anybody. So votequorum is told what it expects itself, and never another number
-(decisions/0011). What that is worth is another matter: it excludes nobody (core/whole).
+(decisions/0011). Whether a quorum is a majority of all votes is judged elsewhere (core/whole).
 """
 
 from collections.abc import Collection

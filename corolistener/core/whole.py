@@ -50,7 +50,7 @@ class Whole:
 
 
 def wholes(
-    lists: Iterable[tuple[NodeEntry, ...]], known: Iterable[frozenset[NodeId]], votes: Mapping[NodeId, int], device: int
+    lists: Iterable[tuple[NodeEntry, ...]], known: Collection[frozenset[NodeId]], votes: Mapping[NodeId, int], device: int
 ) -> tuple[Whole, ...]:
     """Every list that may be in force, each with the nodes that the ledger knows and it does not name; and the nodes that the
     ledger knows alone. `votes`: those of nodes that no list names, else they have one.

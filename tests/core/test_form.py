@@ -63,7 +63,7 @@ def test_the_step_rises_within_a_ring(step: int) -> None:
 def test_a_start_goes_on_until_one_of_a_line_says_that_it_is_over(others: tuple[Hello, ...], starting: bool) -> None:
     """A daemon that is restarted says nothing about it; one that was of a line before does."""
     anew = replace(BASE, epoch=Epoch(), starting=False)
-    assert form(dict(enumerate((anew, *others), NodeId(1))), RING).starting == starting  # type: ignore[arg-type]
+    assert form({NodeId(n): each for n, each in enumerate((anew, *others), 1)}, RING).starting == starting
 
 
 BEHIND = replace(BASE, epoch=Epoch(8, 0))

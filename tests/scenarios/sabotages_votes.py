@@ -1,6 +1,6 @@
 """Broken cores for the rules about votes, and about the cluster that a daemon may act in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from corolistener.core import changes, line, mastership, recount, whole
@@ -11,7 +11,7 @@ from corolistener.ids import NodeId
 
 
 def _lists_alone(
-    lists: Iterable[tuple[NodeEntry, ...]], known: Iterable[frozenset[NodeId]], votes: Mapping[NodeId, int], device: int
+    lists: Iterable[tuple[NodeEntry, ...]], known: Collection[frozenset[NodeId]], votes: Mapping[NodeId, int], device: int
 ) -> tuple[Whole, ...]:
     """All votes that there are, without asking for a majority of those that the ledger knows."""
     lists = tuple(lists)
